@@ -1,0 +1,178 @@
+/**
+ * The safetensors container: u64 little-endian header length, a JSON header, raw little-endian data.
+ * https://github.com/huggingface/safetensors#format. The header comes from strangers: every number is checked.
+ */
+
+import { IsaacError } from "../errors"
+import type { ByteSource } from "./source"
+
+const BYTES = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  U16: 2,
+  I16: 2,
+  F16: 2,
+  BF16: 2,
+  U32: 4,
+  I32: 4,
+  F32: 4,
+  U64: 8,
+  I64: 8,
+  F64: 8,
+} as const
+
+export type SafetensorsType = keyof typeof BYTES
+
+export interface TensorInfo {
+  readonly name: string
+  readonly dtype: SafetensorsType
+  readonly shape: readonly number[]
+  /** Absolute byte offset in the file. */
+  readonly offset: number
+  readonly bytes: number
+}
+
+export interface SafetensorsHeader {
+  readonly tensors: ReadonlyMap<string, TensorInfo>
+  readonly metadata: Readonly<Record<string, string>>
+}
+
+/** Largest header we read; the published checkpoints have about 100 KB. */
+const MAX_HEADER = 100 << 20
+
+/** Read and check the header. Throws bad_checkpoint with the offending numbers. */
+export async function readSafetensorsHeader(source: ByteSource): Promise<SafetensorsHeader> {
+  const bad = (what: string) =>
+    new IsaacError("bad_checkpoint", `${source.name} is not a valid safetensors file: ${what}. Download it again.`)
+  if (source.size < 8) throw bad(`it has ${source.size} bytes, a header needs at least 8`)
+  const first = await source.read(0, 8)
+  const length = Number(new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true))
+  if (length > MAX_HEADER) throw bad(`its header claims ${length} bytes`)
+  if (8 + length > source.size) throw bad(`its header claims ${length} bytes, the file has ${source.size}`)
+  let json: unknown
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await source.read(8, length)))
+  } catch (cause) {
+    throw bad(`the header is not JSON (${(cause as Error).message})`)
+  }
+  if (json === null || typeof json !== "object" || Array.isArray(json)) throw bad("the header is not a JSON object")
+
+  const tensors = new Map<string, TensorInfo>()
+  let metadata: Record<string, string> = {}
+  const data = 8 + length
+  for (const [name, raw] of Object.entries(json)) {
+    if (raw === null || typeof raw !== "object") throw bad(`entry "${name}" is not an object`)
+    if (name === "__metadata__") {
+      metadata = Object.fromEntries(Object.entries(raw as object).map(([k, v]) => [k, String(v)]))
+      continue
+    }
+    const { dtype, shape, data_offsets: span } = raw as Record<string, unknown>
+    if (typeof dtype !== "string" || !Object.hasOwn(BYTES, dtype)) throw bad(`"${name}" has the unknown dtype ${dtype}`)
+    if (!isSizes(shape)) throw bad(`"${name}" has the shape ${JSON.stringify(shape)}`)
+    if (!isSizes(span) || span.length !== 2) throw bad(`"${name}" has the offsets ${JSON.stringify(span)}`)
+    const [start, end] = span as [number, number]
+    const bytes = shape.reduce((a, b) => a * b, BYTES[dtype as SafetensorsType])
+    if (end - start !== bytes) {
+      throw bad(`"${name}" spans ${end - start} bytes, its shape [${shape}] of ${dtype} needs ${bytes}`)
+    }
+    if (data + end > source.size) {
+      throw bad(`"${name}" ends at byte ${data + end}, the file has ${source.size}: it is truncated`)
+    }
+    tensors.set(name, { name, dtype: dtype as SafetensorsType, shape, offset: data + start, bytes })
+  }
+  const spans = [...tensors.values()].filter((t) => t.bytes > 0).sort((a, b) => a.offset - b.offset)
+  for (let i = 1; i < spans.length; i++) {
+    if (spans[i - 1].offset + spans[i - 1].bytes > spans[i].offset) {
+      throw bad(`"${spans[i - 1].name}" and "${spans[i].name}" overlap`)
+    }
+  }
+  return { tensors, metadata }
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0)
+}
+
+/** A tensor to write: typed array and shape; BF16 and F16 travel as Uint16Array with an explicit dtype. */
+export interface TensorData {
+  readonly shape: readonly number[]
+  readonly data: Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array | Uint16Array
+  readonly dtype?: SafetensorsType
+}
+
+function typeOf({ data, dtype }: TensorData): SafetensorsType {
+  if (dtype !== undefined) return dtype
+  if (data instanceof Float32Array) return "F32"
+  if (data instanceof Float64Array) return "F64"
+  if (data instanceof Int32Array) return "I32"
+  if (data instanceof BigInt64Array) return "I64"
+  if (data instanceof Uint8Array) return "U8"
+  return "U16"
+}
+
+/** Encode tensors as one safetensors file; wide types first, so that every tensor is aligned to its element. */
+export function encodeSafetensors(
+  tensors: Readonly<Record<string, TensorData>>,
+  metadata?: Readonly<Record<string, string>>,
+): Uint8Array {
+  const entries = Object.entries(tensors).sort((a, b) => BYTES[typeOf(b[1])] - BYTES[typeOf(a[1])])
+  const header: Record<string, unknown> = metadata ? { __metadata__: metadata } : {}
+  let end = 0
+  for (const [name, tensor] of entries) {
+    const start = end
+    end += tensor.data.byteLength
+    header[name] = { dtype: typeOf(tensor), shape: tensor.shape, data_offsets: [start, end] }
+  }
+  const text = JSON.stringify(header)
+  const json = new TextEncoder().encode(text)
+  const length = Math.ceil(json.byteLength / 8) * 8
+  const out = new Uint8Array(8 + length + end)
+  new DataView(out.buffer).setBigUint64(0, BigInt(length), true)
+  out.fill(0x20, 8, 8 + length)
+  out.set(json, 8)
+  let at = 8 + length
+  for (const [, { data }] of entries) {
+    out.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at)
+    at += data.byteLength
+  }
+  return out
+}
+
+/** Numbers of a float tensor (F32, F64, F16, BF16) widened or rounded to f32; `bytes` may be unaligned. */
+export function toFloat32(bytes: Uint8Array, dtype: SafetensorsType): Float32Array {
+  const view = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice()
+  const { buffer, byteOffset, byteLength } = view
+  switch (dtype) {
+    case "F32":
+      return new Float32Array(buffer, byteOffset, byteLength / 4)
+    case "F64":
+      return Float32Array.from(new Float64Array(buffer, byteOffset, byteLength / 8))
+    case "BF16": {
+      const from = new Uint16Array(buffer, byteOffset, byteLength / 2)
+      const bits = new Uint32Array(from.length)
+      for (let i = 0; i < from.length; i++) bits[i] = from[i] << 16
+      return new Float32Array(bits.buffer)
+    }
+    case "F16": {
+      const from = new Uint16Array(buffer, byteOffset, byteLength / 2)
+      const out = new Float32Array(from.length)
+      for (let i = 0; i < from.length; i++) out[i] = halfToFloat(from[i])
+      return out
+    }
+    default:
+      throw new IsaacError("unsupported", `a ${dtype} tensor holds no weights; F32, F16 and BF16 do`)
+  }
+}
+
+/** IEEE half precision → number. */
+export function halfToFloat(h: number): number {
+  const sign = h & 0x8000 ? -1 : 1
+  const exponent = (h >> 10) & 31
+  const fraction = h & 1023
+  if (exponent === 0) return sign * fraction * 2 ** -24
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
+}
