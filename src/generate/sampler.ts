@@ -1,6 +1,12 @@
 /**
  * From logits to the next token: greedy, or drawn at a temperature from the top-k and top-p candidates.
+ *
+ * The logits come as plain numbers and everything here is double arithmetic, so that a seed gives the same tokens on
+ * every backend whose logits agree.
  */
+
+import { IsaacError } from "../errors"
+import { Random } from "./random"
 
 export interface SamplingOptions {
   /** 0 (the default) takes the likeliest token; higher draws more freely. */
@@ -11,4 +17,195 @@ export interface SamplingOptions {
   readonly topP?: number
   /** Same seed, same tokens; default: a random one. */
   readonly seed?: number
+}
+
+/** Candidates in descending order of logit, ties by lower id. */
+interface Candidates {
+  readonly ids: Int32Array
+  /** Unnormalised probabilities: exp((logit − max) / temperature). */
+  readonly weights: Float64Array
+}
+
+/** Picks tokens from rows of logits. Holds the random state, so one sampler belongs to one generation. */
+export class Sampler {
+  readonly temperature: number
+  readonly topK: number
+  readonly topP: number
+  /** The seed in use, also when it was drawn at random: give it again to repeat the answer. */
+  readonly seed: number
+  /** Ids 0 … size-1 may be picked. */
+  readonly size: number
+  readonly #random: Random
+
+  /**
+   * @param size ids that the tokenizer has: the embedding has more rows than that, which are never sampled
+   */
+  constructor(size: number, options: SamplingOptions = {}) {
+    this.size = size
+    this.temperature = inRange("temperature", options.temperature ?? 0, 0, 100, false)
+    this.topK = inRange("topK", options.topK ?? 0, 0, Number.MAX_SAFE_INTEGER, true)
+    this.topP = inRange("topP", options.topP ?? 1, 0, 1, false)
+    this.seed = inRange("seed", options.seed ?? randomSeed(), 0, Number.MAX_SAFE_INTEGER, true)
+    this.#random = new Random(this.seed)
+  }
+
+  /**
+   * The next token for one row of logits.
+   *
+   * @param logits [V], V ≥ size
+   * Throws not_finite when a logit that may be picked is NaN or +∞, or all are −∞.
+   */
+  next(logits: Float32Array): number {
+    if (logits.length < this.size) {
+      throw new IsaacError("bad_input", `${logits.length} logits for a tokenizer of ${this.size} ids`)
+    }
+    const best = argmax(logits, this.size)
+    if (this.temperature === 0 || this.topK === 1) {
+      return best
+    }
+    const { ids, weights } = this.#candidates(logits, logits[best])
+    // Walk down the candidates until their probabilities pass a uniform draw.
+    let total = 0
+    for (const weight of weights) {
+      total += weight
+    }
+    let left = this.#random.next() * total
+    for (let i = 0; i < ids.length; i++) {
+      left -= weights[i]
+      if (left < 0) {
+        return ids[i]
+      }
+    }
+    return ids[ids.length - 1] // rounding left a crumb behind the last one
+  }
+
+  #candidates(logits: Float32Array, max: number): Candidates {
+    // 1. Probabilities up to a factor: weights [size].
+    const weights = new Float64Array(this.size)
+    for (let id = 0; id < this.size; id++) {
+      weights[id] = Math.exp((logits[id] - max) / this.temperature)
+    }
+    // 2. Sort those that can be among the chosen; sorting all 150k for each token would cost more than a decode step.
+    const floor =
+      this.topK > 0 && this.topK < this.size ? kthLargest(weights, this.topK) : nucleusFloor(weights, this.topP)
+    const chosen: number[] = []
+    for (let id = 0; id < this.size; id++) {
+      if (weights[id] >= floor && weights[id] > 0) {
+        chosen.push(id)
+      }
+    }
+    chosen.sort((a, b) => weights[b] - weights[a] || a - b)
+    if (this.topK > 0) {
+      chosen.length = Math.min(chosen.length, this.topK) // ties at the k-th place: the lower ids stay
+    }
+    // 3. The nucleus: the shortest head whose share reaches topP (of what topK left).
+    if (this.topP < 1) {
+      const total =
+        this.topK > 0
+          ? chosen.reduce((sum, id) => sum + weights[id], 0)
+          : weights.reduce((sum, weight) => sum + weight, 0)
+      let sum = 0
+      let count = 0
+      while (count < chosen.length && sum < this.topP * total) {
+        sum += weights[chosen[count++]]
+      }
+      chosen.length = Math.max(count, 1)
+    }
+    return { ids: Int32Array.from(chosen), weights: Float64Array.from(chosen, (id) => weights[id]) }
+  }
+}
+
+/**
+ * Natural logarithm of the softmax probability of `id` among ids 0 … size-1, at temperature 1.
+ *
+ * @param logits [V]
+ */
+export function logProbability(logits: Float32Array, id: number, size: number): number {
+  const max = logits[argmax(logits, size)]
+  let sum = 0
+  for (let i = 0; i < size; i++) {
+    sum += Math.exp(logits[i] - max)
+  }
+  return logits[id] - max - Math.log(sum)
+}
+
+/** Index of the largest of the first `size` numbers, the first one on a tie. Throws not_finite on NaN. */
+function argmax(logits: Float32Array, size: number): number {
+  let best = -1
+  let max = Number.NEGATIVE_INFINITY
+  for (let id = 0; id < size; id++) {
+    const logit = logits[id]
+    if (logit > max) {
+      max = logit
+      best = id
+    } else if (Number.isNaN(logit)) {
+      throw new IsaacError("not_finite", `the logit of token ${id} is NaN: the weights or the arithmetic are broken`)
+    }
+  }
+  if (best < 0 || max === Number.POSITIVE_INFINITY) {
+    throw new IsaacError(
+      "not_finite",
+      `the largest of ${size} logits is ${max}: the weights or the arithmetic are broken`,
+    )
+  }
+  return best
+}
+
+/**
+ * A weight below which no token can belong to the nucleus: if n tokens were all below (1 − topP)·Σ/n, together they
+ * would hold less than the 1 − topP that the nucleus may leave out.
+ */
+function nucleusFloor(weights: Float64Array, topP: number): number {
+  if (topP === 1) {
+    return 0
+  }
+  const total = weights.reduce((sum, weight) => sum + weight, 0)
+  return ((1 - topP) * total) / weights.length
+}
+
+/** The k-th largest value, 1 ≤ k ≤ n, by quickselect on a copy. */
+function kthLargest(values: Float64Array, k: number): number {
+  const v = values.slice()
+  let low = 0
+  let high = v.length - 1
+  const target = k - 1 // its index in descending order
+  while (low < high) {
+    const pivot = v[(low + high) >>> 1]
+    let i = low
+    let j = high
+    while (i <= j) {
+      while (v[i] > pivot) {
+        i++
+      }
+      while (v[j] < pivot) {
+        j--
+      }
+      if (i <= j) {
+        const t = v[i]
+        v[i++] = v[j]
+        v[j--] = t
+      }
+    }
+    if (target <= j) {
+      high = j
+    } else if (target >= i) {
+      low = i
+    } else {
+      break // between j and i everything equals the pivot
+    }
+  }
+  return v[target]
+}
+
+function inRange(name: string, value: number, low: number, high: number, integer: boolean): number {
+  if (typeof value !== "number" || !(value >= low && value <= high) || (integer && !Number.isInteger(value))) {
+    const kind = integer ? "an integer" : "a number"
+    const limit = high === Number.MAX_SAFE_INTEGER ? `of at least ${low}` : `from ${low} to ${high}`
+    throw new IsaacError("bad_input", `${name} is ${String(value)}; it must be ${kind} ${limit}`)
+  }
+  return value
+}
+
+function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]
 }
