@@ -1,0 +1,32 @@
+/**
+ * TensorStream: a multimodal prompt as an ordered stream of events (text and images) that can be scheduled, grouped,
+ * merged, sliced by token and viewed as the arrays a decoder needs. Import it as `isaac-vlm/stream`.
+ */
+
+/** Compact data: matrices below each other, and the row of each token in them. */
+export { concatRows, tokenRows } from "./compact"
+/** Events: their parts, their checks and their token counts. */
+export {
+  createEvent,
+  type Event,
+  type EventInit,
+  type EventType,
+  eventTokens,
+  Modality,
+  RoleIndex,
+  type Rows,
+} from "./event"
+/** Masks: one number per token that says which event it came from. */
+export { eventMask, eventMaskByTag, modalityMask, roleIndex, roleMask } from "./masks"
+/** The (time, row, column) position of every token. */
+export { positions } from "./positions"
+/** The order in which the events of a stream are read. */
+export { scheduleEvents } from "./schedule"
+/** Slicing by token range, also through the middle of an event. */
+export { sliceStream, sliceTokens } from "./slice"
+/** An ordered list of events, one sample of a batch. */
+export { type EventChanges, Stream } from "./stream"
+/** A batch of streams with the same number of tokens, the input of the model. */
+export { TensorStream } from "./tensor-stream"
+/** One number per token: ids for text, garbage for images. */
+export { tokenView } from "./token-view"
