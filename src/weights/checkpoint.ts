@@ -1,0 +1,220 @@
+/**
+ * A checkpoint folder: its JSON files and, by canonical name, its tensors, each read when asked for.
+ *
+ * Weights are one model.safetensors, or shards with model.safetensors.index.json. Everything here comes from
+ * strangers: names are checked before they become paths, and what contradicts itself is refused.
+ */
+
+import { IsaacError } from "../errors"
+import { canonicalName, canonicalShape, compareNames } from "./checkpoint-names"
+import { readSafetensorsHeader, type SafetensorsType, type TensorInfo, toFloat32 } from "./safetensors"
+import { type ByteSource, type FileSet, readJson } from "./source"
+
+/** One tensor of a checkpoint, not yet read. */
+export interface CheckpointTensor {
+  /** Canonical (Isaac 0.1) name. */
+  readonly name: string
+  /** The name in the file. */
+  readonly storedName: string
+  readonly file: string
+  readonly dtype: SafetensorsType
+  /** Canonical shape; linear weights are [out, in]. */
+  readonly shape: readonly number[]
+  readonly bytes: number
+}
+
+/** The stored numbers of one tensor: little-endian, row-major. */
+export interface TensorBytes {
+  readonly bytes: Uint8Array
+  readonly dtype: SafetensorsType
+  readonly shape: readonly number[]
+}
+
+export interface Checkpoint {
+  /** For messages: the folder or address. */
+  readonly name: string
+  readonly config: Readonly<Record<string, unknown>>
+  readonly generationConfig?: Readonly<Record<string, unknown>>
+  /** processor_config.json over preprocessor_config.json, whichever exist. */
+  readonly processorConfig?: Readonly<Record<string, unknown>>
+  /** The `__metadata__` of the weight files, all shards together. */
+  readonly metadata: Readonly<Record<string, string>>
+  readonly tensors: ReadonlyMap<string, CheckpointTensor>
+  /** Throws bad_checkpoint naming every tensor of `needed` that is missing and every one in neither list. */
+  expectNames(needed: Iterable<string>, optional: Iterable<string>): void
+  read(name: string): Promise<TensorBytes>
+  /** The same numbers widened to float32 (F32, F16, BF16; F64 rounded). */
+  readFloat32(name: string): Promise<Float32Array>
+  /** Whether two tensors have the same dtype, shape and bytes; reads both in pieces and stops at a difference. */
+  sameTensor(a: string, b: string): Promise<boolean>
+  close(): Promise<void>
+}
+
+const SINGLE = "model.safetensors"
+const INDEX = "model.safetensors.index.json"
+
+/**
+ * Open a checkpoint folder; reads the JSON files and the headers of the weight files, no tensor.
+ * Throws bad_checkpoint: no config.json, no weights, a missing shard, a tensor in two shards, an index that names a
+ * tensor its shard does not hold, a truncated file, two names for one tensor.
+ */
+export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
+  // 1. The JSON files beside the weights.
+  if (!(await files.has("config.json"))) {
+    throw new IsaacError("bad_checkpoint", `${files.name} has no config.json, so it is no Isaac checkpoint`)
+  }
+  const config = await readJson(files, "config.json")
+  const generationConfig = await readOptional(files, "generation_config.json")
+  const preprocessor = await readOptional(files, "preprocessor_config.json")
+  const processor = await readOptional(files, "processor_config.json")
+  const processorConfig = preprocessor || processor ? { ...preprocessor, ...processor } : undefined
+
+  // 2. Which weight files there are, and what each must hold.
+  const shards = await listShards(files)
+
+  // 3. Their headers.
+  const sources: ByteSource[] = []
+  const close = async () => {
+    for (const source of sources) await source.close()
+  }
+  try {
+    const tensors = new Map<string, CheckpointTensor>()
+    const places = new Map<string, { readonly source: ByteSource; readonly info: TensorInfo }>()
+    const fileOf = new Map<string, string>()
+    const metadata: Record<string, string> = {}
+    for (const [file, listed] of shards) {
+      const source = await files.open(file)
+      sources.push(source)
+      const header = await readSafetensorsHeader(source)
+      Object.assign(metadata, header.metadata)
+      const absent = listed.filter((name) => !header.tensors.has(name))
+      if (absent.length > 0) {
+        throw new IsaacError(
+          "bad_checkpoint",
+          `${files.name}/${INDEX} says that ${file} holds ${list(absent)}, but it does not. Download both again.`,
+        )
+      }
+      for (const info of header.tensors.values()) {
+        const other = fileOf.get(info.name)
+        if (other !== undefined) {
+          throw new IsaacError("bad_checkpoint", `${files.name}: "${info.name}" is in two shards, ${other} and ${file}`)
+        }
+        fileOf.set(info.name, file)
+        const name = canonicalName(info.name)
+        if (name === undefined) continue
+        const twin = tensors.get(name)
+        if (twin !== undefined) {
+          throw new IsaacError(
+            "bad_checkpoint",
+            `${files.name}: "${twin.storedName}" and "${info.name}" are two names of one tensor, ${name}`,
+          )
+        }
+        const shape = canonicalShape(name, info.shape)
+        tensors.set(name, { name, storedName: info.name, file, dtype: info.dtype, shape, bytes: info.bytes })
+        places.set(name, { source, info })
+      }
+    }
+    return checkpoint(files.name, { config, generationConfig, processorConfig, metadata, tensors, close }, places)
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+type Place = { readonly source: ByteSource; readonly info: TensorInfo }
+
+function checkpoint(
+  name: string,
+  parts: Pick<Checkpoint, "config" | "generationConfig" | "processorConfig" | "metadata" | "tensors" | "close">,
+  places: ReadonlyMap<string, Place>,
+): Checkpoint {
+  const place = (tensor: string): Place => {
+    const found = places.get(tensor)
+    if (!found) throw new IsaacError("bad_checkpoint", `${name} has no tensor ${tensor}`)
+    return found
+  }
+  const read = async (tensor: string): Promise<TensorBytes> => {
+    const { source, info } = place(tensor)
+    const bytes = await source.read(info.offset, info.bytes)
+    return { bytes, dtype: info.dtype, shape: canonicalShape(tensor, info.shape) }
+  }
+  return {
+    name,
+    ...parts,
+    read,
+    async readFloat32(tensor) {
+      const { bytes, dtype } = await read(tensor)
+      return toFloat32(bytes, dtype)
+    },
+    expectNames(needed, optional) {
+      const { missing, leftOver } = compareNames(needed, optional, parts.tensors.keys())
+      const complaints: string[] = []
+      if (missing.length > 0) complaints.push(`it lacks ${missing.length} tensors: ${list(missing)}`)
+      if (leftOver.length > 0) {
+        const stored = leftOver.map((tensor) => parts.tensors.get(tensor)!.storedName)
+        complaints.push(`it has ${leftOver.length} that the model does not use: ${list(stored)}`)
+      }
+      if (complaints.length > 0) {
+        throw new IsaacError("bad_checkpoint", `${name} does not fit its config.json: ${complaints.join("; ")}`)
+      }
+    },
+    async sameTensor(a, b) {
+      const [x, y] = [place(a), place(b)]
+      const same = x.info.dtype === y.info.dtype && String(x.info.shape) === String(y.info.shape)
+      if (!same) return false
+      const piece = 16 << 20
+      for (let at = 0; at < x.info.bytes; at += piece) {
+        const length = Math.min(piece, x.info.bytes - at)
+        const left = await x.source.read(x.info.offset + at, length)
+        const right = await y.source.read(y.info.offset + at, length)
+        for (let i = 0; i < length; i++) if (left[i] !== right[i]) return false
+      }
+      return true
+    },
+  }
+}
+
+async function readOptional(files: FileSet, file: string): Promise<Record<string, unknown> | undefined> {
+  return (await files.has(file)) ? readJson(files, file) : undefined
+}
+
+/** Weight files and the stored names the index promises in each (none for a single file). */
+async function listShards(files: FileSet): Promise<Map<string, string[]>> {
+  if (await files.has(SINGLE)) return new Map([[SINGLE, []]])
+  if (!(await files.has(INDEX))) {
+    throw new IsaacError("bad_checkpoint", `${files.name} has neither ${SINGLE} nor ${INDEX}: there are no weights`)
+  }
+  const { weight_map: map } = await readJson(files, INDEX)
+  if (map === null || typeof map !== "object" || Array.isArray(map)) {
+    throw new IsaacError("bad_checkpoint", `${files.name}/${INDEX} has no weight_map`)
+  }
+  const shards = new Map<string, string[]>()
+  for (const [tensor, file] of Object.entries(map)) {
+    // A shard is a plain file beside the index: nothing in a download may point out of its folder.
+    if (typeof file !== "string" || !/^[\w][\w.-]*\.safetensors$/.test(file)) {
+      throw new IsaacError(
+        "bad_checkpoint",
+        `${files.name}/${INDEX} puts "${tensor}" into ${JSON.stringify(file)}, which is no file name of a shard`,
+      )
+    }
+    const names = shards.get(file)
+    if (names) names.push(tensor)
+    else shards.set(file, [tensor])
+  }
+  if (shards.size === 0) throw new IsaacError("bad_checkpoint", `${files.name}/${INDEX} lists no tensors`)
+  for (const [file, names] of shards) {
+    if (!(await files.has(file))) {
+      throw new IsaacError(
+        "bad_checkpoint",
+        `${files.name} lacks the shard ${file} (${names.length} tensors, one of ${shards.size} shards). Download it.`,
+      )
+    }
+  }
+  return shards
+}
+
+/** At most eight names, then how many more. */
+function list(names: readonly string[]): string {
+  const shown = names.slice(0, 8).join(", ")
+  return names.length > 8 ? `${shown} and ${names.length - 8} more` : shown
+}
