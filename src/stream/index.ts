@@ -3,8 +3,12 @@
  * merged, sliced by token and viewed as the arrays a decoder needs. Import it as `isaac-vlm/stream`.
  */
 
+/** Making one batch out of several, and streams of different lengths equally long. */
+export { collate, padStream } from "./collate"
 /** Compact data: matrices below each other, and the row of each token in them. */
 export { concatRows, tokenRows } from "./compact"
+/** Equality of batches, float data within a tolerance. */
+export { equalTensorStreams } from "./equal"
 /** Events: their parts, their checks and their token counts. */
 export {
   createEvent,
@@ -16,12 +20,20 @@ export {
   RoleIndex,
   type Rows,
 } from "./event"
+/** Grouping one stream by a key, and merging several streams into one. */
+export { groupStream, mergeStreams, modalityOf, type NamedKeys } from "./group"
 /** Masks: one number per token that says which event it came from. */
 export { eventMask, eventMaskByTag, modalityMask, roleIndex, roleMask } from "./masks"
+/** A batch as plain objects and typed arrays, which messages between threads can carry. */
+export { fromPlain, type PlainTensorStream, toPlain } from "./plain"
 /** The (time, row, column) position of every token. */
 export { positions } from "./positions"
+/** Compact data, one matrix per type, back into the events of a stream. */
+export { type CompactByType, reconstruct } from "./reconstruct"
 /** The order in which the events of a stream are read. */
 export { scheduleEvents } from "./schedule"
+/** Token ids of chosen types and roles at their places, and training labels. */
+export { ignoredLabel, type KnownRole, labels, type SelectedData, setData } from "./set-data"
 /** Slicing by token range, also through the middle of an event. */
 export { sliceStream, sliceTokens } from "./slice"
 /** An ordered list of events, one sample of a batch. */

@@ -2,9 +2,11 @@
 
 import { IsaacError } from "../errors"
 import { concatRows, tokenRows } from "./compact"
-import { type Event, eventTokens, type Rows } from "./event"
+import { type Event, type EventType, eventTokens, type Rows } from "./event"
+import { groupStream, type NamedKeys } from "./group"
 import { eventMask, eventMaskByTag, modalityMask, roleMask } from "./masks"
 import { positions } from "./positions"
+import { type KnownRole, labels, type SelectedData, setData } from "./set-data"
 import { sliceStream } from "./slice"
 import { type EventChanges, Stream } from "./stream"
 import { tokenView } from "./token-view"
@@ -131,5 +133,22 @@ export class TensorStream {
     }
     const { values, width } = concatRows(parts)
     return { values, shape: [parts.length, rows, width] }
+  }
+
+  /** The events of all streams as one stream for each key ("type", "modality", "role" or a function's result). */
+  group<Name extends keyof NamedKeys>(by: Name, options?: { schedule?: boolean }): Map<NamedKeys[Name], Stream>
+  group<Key>(by: (event: Event) => Key, options?: { schedule?: boolean }): Map<Key, Stream>
+  group(by: keyof NamedKeys | ((event: Event) => unknown), options?: { schedule?: boolean }): Map<unknown, Stream> {
+    return groupStream(this.flatStream(), by as (event: Event) => unknown, options)
+  }
+
+  /** [B·T] ids of the tokens of some types, and where their role is one of `roles`; see `setData`. */
+  setData(types: readonly EventType[], roles?: readonly KnownRole[]): SelectedData {
+    return setData(this, types, roles)
+  }
+
+  /** [B·T] training labels: the ids of text tokens (of some roles), -100 elsewhere; not shifted. */
+  labels(options?: { roles?: readonly KnownRole[] }): Int32Array {
+    return labels(this, options)
   }
 }
