@@ -5,7 +5,7 @@ export type HeadRows = Float64Array
 
 /**
  * One query, headDim numbers of `q` from `at` on, over the first n keys and values; writes to the same place of `out`.
- * `scores` is scratch for at least n numbers.
+ * Scratch: `scores` for at least n numbers, `mean` for headDim.
  */
 export function attend(
   q: Float32Array,
@@ -16,15 +16,18 @@ export function attend(
   headDim: number,
   scale: number,
   scores: Float64Array,
+  mean: Float64Array,
   out: Float32Array,
 ): void {
   // 1. Scores, and the largest of them: exp(score − largest) never overflows.
   let largest = Number.NEGATIVE_INFINITY
   for (let j = 0; j < n; j++) {
     let dot = 0
-    for (let i = 0; i < headDim; i++) dot += q[at + i] * keys[j * headDim + i]
-    scores[j] = dot * scale
-    if (scores[j] > largest) largest = scores[j]
+    const key = j * headDim
+    for (let i = 0; i < headDim; i++) dot += q[at + i] * keys[key + i]
+    const score = dot * scale
+    scores[j] = score
+    if (score > largest) largest = score
   }
   // 2. Softmax, its denominator kept aside.
   let sum = 0
@@ -33,11 +36,13 @@ export function attend(
     sum += scores[j]
   }
   // 3. The values' weighted mean.
-  for (let i = 0; i < headDim; i++) {
-    let mean = 0
-    for (let j = 0; j < n; j++) mean += scores[j] * values[j * headDim + i]
-    out[at + i] = mean / sum
+  mean.fill(0)
+  for (let j = 0; j < n; j++) {
+    const weight = scores[j]
+    const value = j * headDim
+    for (let i = 0; i < headDim; i++) mean[i] += weight * values[value + i]
   }
+  for (let i = 0; i < headDim; i++) out[at + i] = mean[i] / sum
 }
 
 /**
@@ -55,6 +60,7 @@ export function varlenAttention(
   out: Float32Array,
 ): void {
   const width = heads * headDim
+  const mean = new Float64Array(headDim)
   for (let s = 0; s + 1 < cuSeqlens.length; s++) {
     const start = cuSeqlens[s]
     const n = cuSeqlens[s + 1] - start
@@ -63,7 +69,7 @@ export function varlenAttention(
       const keys = headRows(k, start, n, width, h * headDim, headDim)
       const values = headRows(v, start, n, width, h * headDim, headDim)
       for (let i = 0; i < n; i++) {
-        attend(q, (start + i) * width + h * headDim, keys, values, n, headDim, scale, scores, out)
+        attend(q, (start + i) * width + h * headDim, keys, values, n, headDim, scale, scores, mean, out)
       }
     }
   }

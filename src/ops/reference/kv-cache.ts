@@ -120,6 +120,7 @@ export function causalAttention(
 ): void {
   const { kvHeads, headDim } = cache.options
   const group = heads / kvHeads
+  const mean = new Float64Array(headDim)
   let first = 0
   for (const sequence of sequences) {
     const { slot, start, length } = sequence
@@ -132,7 +133,7 @@ export function causalAttention(
       for (let h = kvHead * group; h < (kvHead + 1) * group; h++) {
         for (let i = 0; i < length; i++) {
           const at = ((first + i) * heads + h) * headDim
-          attend(q, at, keys, values, start + i + 1, headDim, scale, scores, out)
+          attend(q, at, keys, values, start + i + 1, headDim, scale, scores, mean, out)
         }
       }
     }

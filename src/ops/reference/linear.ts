@@ -24,7 +24,7 @@ export function linear(
   const T = N === 0 ? 0 : out.length / N
   if (T === 0) return
   const wide = new Float64Array(x)
-  const panel = new Float64Array(PANEL * K)
+  const panel = new Float32Array(PANEL * K)
   const sums = new Float64Array(PANEL)
   for (let n = 0; n < N; n += PANEL) {
     const count = Math.min(PANEL, N - n)
@@ -43,7 +43,7 @@ export function linear(
 }
 
 /** sums[j] = x[at … at+K-1] · panel[j], four rows side by side (rows past the matrix' end hold leftovers). */
-function dotPanel(x: Float64Array, at: number, panel: Float64Array, K: number, sums: Float64Array): void {
+function dotPanel(x: Float64Array, at: number, panel: Float32Array, K: number, sums: Float64Array): void {
   let s0 = 0
   let s1 = 0
   let s2 = 0

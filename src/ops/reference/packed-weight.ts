@@ -50,7 +50,7 @@ export function packWeight(
 }
 
 /** Write `count` rows of the weight, from row `first` on, to the head of `out`: [count, in], exact. */
-export function unpackRows(w: PackedWeight, first: number, count: number, out: Float32Array | Float64Array): void {
+export function unpackRows(w: PackedWeight, first: number, count: number, out: Float32Array): void {
   const start = first * w.shape[1]
   const length = count * w.shape[1]
   switch (w.stored) {
@@ -58,9 +58,10 @@ export function unpackRows(w: PackedWeight, first: number, count: number, out: F
       out.set(w.data.subarray(start, start + length))
       return
     case "bf16": {
-      const bits = new Uint32Array(length)
-      for (let i = 0; i < length; i++) bits[i] = w.data[start + i] << 16
-      out.set(new Float32Array(bits.buffer))
+      // bfloat16 is the upper half of a float32.
+      const { data } = w
+      const bits = new Uint32Array(out.buffer, out.byteOffset, length)
+      for (let i = 0; i < length; i++) bits[i] = data[start + i] << 16
     }
   }
 }
