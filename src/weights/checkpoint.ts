@@ -28,6 +28,8 @@ export interface TensorBytes {
   readonly bytes: Uint8Array
   readonly dtype: SafetensorsType
   readonly shape: readonly number[]
+  /** The same numbers widened to float32 (F32, F16, BF16; F64 rounded); throws unsupported for integers. */
+  float32(): Float32Array
 }
 
 export interface Checkpoint {
@@ -43,8 +45,6 @@ export interface Checkpoint {
   /** Throws bad_checkpoint naming every tensor of `needed` that is missing and every one in neither list. */
   expectNames(needed: Iterable<string>, optional: Iterable<string>): void
   read(name: string): Promise<TensorBytes>
-  /** The same numbers widened to float32 (F32, F16, BF16; F64 rounded). */
-  readFloat32(name: string): Promise<Float32Array>
   /** Whether two tensors have the same dtype, shape and bytes; reads both in pieces and stops at a difference. */
   sameTensor(a: string, b: string): Promise<boolean>
   close(): Promise<void>
@@ -136,16 +136,13 @@ function checkpoint(
   const read = async (tensor: string): Promise<TensorBytes> => {
     const { source, info } = place(tensor)
     const bytes = await source.read(info.offset, info.bytes)
-    return { bytes, dtype: info.dtype, shape: canonicalShape(tensor, info.shape) }
+    const { dtype } = info
+    return { bytes, dtype, shape: canonicalShape(tensor, info.shape), float32: () => toFloat32(bytes, dtype) }
   }
   return {
     name,
     ...parts,
     read,
-    async readFloat32(tensor) {
-      const { bytes, dtype } = await read(tensor)
-      return toFloat32(bytes, dtype)
-    },
     expectNames(needed, optional) {
       const { missing, leftOver } = compareNames(needed, optional, parts.tensors.keys())
       const complaints: string[] = []

@@ -1,0 +1,15 @@
+/** The model: the architecture diagram as code. `isaac-model.ts` is where to start reading. */
+
+export { type IsaacConfig, parseConfig, type TextConfig, type VisionConfig } from "./config"
+export { DecoderCache, type DecoderCacheOptions } from "./decoder-cache"
+export type { ForwardHooks } from "./forward-hooks"
+export {
+  type EmbedOptions,
+  type ForwardInput,
+  type ForwardOutput,
+  IsaacModel,
+  type LoadModelOptions,
+} from "./isaac-model"
+export type { LoadProgress } from "./load-weights"
+export { checkMemory, describePlan, type MemoryPlan, type MemoryPlanOptions, planMemory } from "./memory-plan"
+export { type Parameter, parameterTable } from "./parameters"

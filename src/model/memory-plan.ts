@@ -1,0 +1,136 @@
+/** How much memory a model will take, known before a byte of weights is read. */
+
+import { IsaacError } from "../errors"
+import type { SourceType, StoredType } from "../ops/backend"
+import type { IsaacConfig } from "./config"
+import { LM_HEAD, type Parameter, parameterTable } from "./parameters"
+import { packLimit } from "./vision-tower"
+
+/** All in bytes. */
+export interface MemoryPlan {
+  /** Weights as the backend keeps them. */
+  readonly weights: number
+  /** Of these, by storage type; f32 includes norms, biases and the patch embedding. */
+  readonly weightsByType: Readonly<Partial<Record<StoredType, number>>>
+  /** Keys and values of `maxContext` tokens. */
+  readonly kv: number
+  /** The largest set of activations alive at once. */
+  readonly activations: number
+  /** weights + kv + activations. */
+  readonly total: number
+  /** The largest tensor in the checkpoint's own storage: held beside the rest while it is being packed. */
+  readonly loading: number
+  readonly maxContext: number
+}
+
+export interface MemoryPlanOptions {
+  /** "auto" keeps each tensor as the checkpoint has it. Default "auto". */
+  readonly stored?: StoredType | "auto"
+  /** Tokens of context to have room for. Default: the config's maximum sequence length. */
+  readonly maxContext?: number
+  /** Most tokens of one forward pass. Default: maxContext (a prompt in one piece). */
+  readonly prefillTokens?: number
+  readonly kvStored?: "f32" | "bf16"
+  /** How the checkpoint stores its tensors, by canonical name (a `Checkpoint`'s `tensors`). Default: all BF16. */
+  readonly tensors?: ReadonlyMap<string, { readonly dtype: string }>
+  /** Whether lm_head is the embedding matrix. Default: what the config says, or that the checkpoint has none. */
+  readonly tied?: boolean
+}
+
+/** What "auto" keeps a checkpoint's matrix in: its own type; F16 is widened, its range does not fit into bf16's digits. */
+export function storedAs(source: SourceType): StoredType {
+  return source === "BF16" ? "bf16" : "f32"
+}
+
+/** Groups along a row that share one 2-byte scale. */
+const GROUP = { q8: 128, q4: 64 } as const
+
+/** Bytes of a packed [out, in] matrix. */
+function matrixBytes(rows: number, columns: number, stored: StoredType): number {
+  switch (stored) {
+    case "f32":
+      return rows * columns * 4
+    case "bf16":
+      return rows * columns * 2
+    case "q8":
+      return rows * (columns + 2 * Math.ceil(columns / GROUP.q8))
+    case "q4":
+      return rows * (Math.ceil(columns / 2) + 2 * Math.ceil(columns / GROUP.q4))
+  }
+}
+
+/** Add up what loading and running the model will take. */
+export function planMemory(config: IsaacConfig, options: MemoryPlanOptions = {}): MemoryPlan {
+  const { stored = "auto", maxContext = config.maxSequenceLength, kvStored = "f32", tensors } = options
+  const { prefillTokens = maxContext } = options
+  const tied = options.tied ?? (config.text.tied === true || (tensors !== undefined && !tensors.has(LM_HEAD)))
+
+  // 1. Weights.
+  const weightsByType: Partial<Record<StoredType, number>> = {}
+  let loading = 0
+  for (const [name, parameter] of parameterTable(config)) {
+    if (name === LM_HEAD && tied) continue
+    const source = (tensors?.get(name)?.dtype ?? "BF16") as SourceType
+    const type = parameter.kind === "matrix" ? (stored === "auto" ? storedAs(source) : stored) : "f32"
+    const [rows, columns] = sizes(parameter)
+    weightsByType[type] = (weightsByType[type] ?? 0) + matrixBytes(rows, columns, type)
+    loading = Math.max(loading, rows * columns * (source === "F32" ? 4 : 2))
+  }
+  const weights = Object.values(weightsByType).reduce((a, b) => a + b, 0)
+
+  // 2. Keys and values.
+  const { layers, kvHeads, headDim } = config.text
+  const kv = 2 * layers * kvHeads * headDim * maxContext * (kvStored === "bf16" ? 2 : 4)
+
+  // 3. Activations: the tower and the decoder never run at the same time.
+  const activations = Math.max(visionActivations(config), decoderActivations(config, prefillTokens))
+  return { weights, weightsByType, kv, activations, total: weights + kv + activations, loading, maxContext }
+}
+
+function sizes({ axes }: Parameter): readonly [rows: number, columns: number] {
+  return axes.length === 1 ? [1, axes[0][1]] : [axes[0][1], axes[1][1]]
+}
+
+/** One pass of packed images: the encoder's MLP or attention, or the projector's wide layer. */
+function visionActivations({ text, vision }: IsaacConfig): number {
+  const patches = packLimit(vision)
+  const width = vision.hiddenSize
+  const tokens = patches / vision.pixelShuffle ** 2
+  const shuffled = width * vision.pixelShuffle ** 2
+  const embedding = patches * (3 * vision.patchSize ** 2 + 2 * width)
+  const attention = patches * width * 7 // stream, norm, q, k, v, mixed, result
+  const mlp = patches * (width * 4 + vision.intermediateSize) // stream, attended, norm, result, wide
+  const projector = patches * width + tokens * (shuffled * 5 + text.hiddenSize) // encoded, shuffled, wide, result
+  return 4 * Math.max(embedding, attention, mlp, projector)
+}
+
+/** One pass of `tokens` tokens through a decoder layer, and one row of logits. */
+function decoderActivations({ text }: IsaacConfig, tokens: number): number {
+  const { hiddenSize, heads, kvHeads, headDim, intermediateSize, vocabSize } = text
+  const shared = tokens * (2 * hiddenSize + 2 * headDim) // embedded input, stream, cos and sin
+  const attention = tokens * (2 * hiddenSize + 3 * heads * headDim + 3 * kvHeads * headDim)
+  const mlp = tokens * (3 * hiddenSize + 3 * intermediateSize)
+  return 4 * (shared + Math.max(attention, mlp) + vocabSize)
+}
+
+/** Throws out_of_memory with the plan's numbers when it is over `limit` bytes. */
+export function checkMemory(plan: MemoryPlan, limit: number): void {
+  if (plan.total <= limit) return
+  throw new IsaacError(
+    "out_of_memory",
+    `the model needs ${describePlan(plan)}, but ${megabytes(limit)} are allowed. ` +
+      "Choose a smaller dtype or a smaller maxContext.",
+  )
+}
+
+/** "2345 MB: 1800 MB of weights (bf16), 450 MB for 4096 tokens of context, 95 MB of activations" */
+export function describePlan({ total, weights, weightsByType, kv, activations, maxContext }: MemoryPlan): string {
+  return (
+    `${megabytes(total)}: ${megabytes(weights)} of weights (${Object.keys(weightsByType).sort().join(", ")}), ` +
+    `${megabytes(kv)} for ${maxContext} tokens of context, ${megabytes(activations)} of activations`
+  )
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1e6)} MB`
+}
