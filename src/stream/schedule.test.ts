@@ -30,3 +30,9 @@ test("a long chain of waiting events comes out in priority order", () => {
   expect(order.at(-1)).toBe(0)
   expect(order.slice(0, -1)).toEqual(instants.map((_, i) => i + 1))
 })
+
+test("an event that ends before another starts does not overlap it, even when its own start is later", () => {
+  const turned = { type: "text", time: [6, 2] } as const
+  expect(scheduleEvents([{ type: "image", time: [5, 9] }, turned], ["text", "image"])).toEqual([0, 1])
+  expect(scheduleEvents([{ type: "image", time: [1, 9] }, turned], ["text", "image"])).toEqual([1, 0])
+})

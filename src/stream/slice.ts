@@ -26,7 +26,8 @@ export function sliceTokens(event: Event, start: number, end: number): Event {
 
 /**
  * The stream with only the tokens [start, end), counted from the stream's first kept token. Events outside are
- * dropped, events at the border are cut, events inside are shared. The range is checked by the caller.
+ * dropped, events at the border are cut, events inside are shared. An empty range inside an event keeps that event
+ * with no tokens. The range is checked by the caller.
  */
 export function sliceStream(stream: Stream, start: number, end: number): Stream {
   const kept: Event[] = []
