@@ -15,8 +15,8 @@ export class HostTensor implements Tensor {
     readonly shape: readonly number[],
     readonly data: Float32Array,
     readonly storage: Storage,
-    /** Views do not own their storage. */
-    readonly isView: boolean,
+    /** Freeing the owner frees the storage; freeing a view does nothing. */
+    public isOwner: boolean,
   ) {}
 }
 
@@ -32,12 +32,12 @@ export class Memory {
     const storage: Storage = { bytes: data.byteLength, live: true }
     this.count(storage.bytes)
     this.scopes.at(-1)?.add(storage)
-    return new HostTensor(Object.freeze([...shape]), data, storage, false)
+    return new HostTensor(Object.freeze([...shape]), data, storage, true)
   }
 
   /** Numbers of `source` under another shape, without a copy. */
   view(source: HostTensor, shape: readonly number[], data: Float32Array): HostTensor {
-    return new HostTensor(Object.freeze([...shape]), data, source.storage, true)
+    return new HostTensor(Object.freeze([...shape]), data, source.storage, false)
   }
 
   /** The tensor behind a handle. Throws bad_input when it was freed or is another backend's. */
@@ -55,27 +55,35 @@ export class Memory {
   }
 
   freeTensor(t: HostTensor): void {
-    if (!t.isView) this.release(t.storage)
+    if (t.isOwner) this.release(t.storage)
   }
 
-  /** See Backend.scope. */
+  /**
+   * See Backend.scope. A view that is returned keeps its storage; when the tensor it looks at is not returned beside it,
+   * the view is the owner from then on, or nobody could free it.
+   */
   scope<T>(fn: () => T): T {
     const made = new Set<Storage>()
     this.scopes.push(made)
-    let kept = new Set<Storage>()
+    let kept = new Map<Storage, HostTensor>()
     try {
       const result = fn()
       if (result instanceof Promise) {
         throw new IsaacError("bad_input", "scope: the function is asynchronous; a scope ends when it returns")
       }
-      kept = storagesIn(result)
+      kept = ownersIn(result)
       return result
     } finally {
       this.scopes.pop()
       const around = this.scopes.at(-1)
       for (const storage of made) {
-        if (kept.has(storage)) around?.add(storage)
-        else this.release(storage)
+        const owner = kept.get(storage)
+        if (owner) {
+          owner.isOwner = true
+          around?.add(storage)
+        } else {
+          this.release(storage)
+        }
       }
     }
   }
@@ -97,15 +105,19 @@ export class Memory {
   }
 }
 
-/** Storages of all tensors in a value, looking into arrays and plain objects. */
-function storagesIn(value: unknown): Set<Storage> {
-  const found = new Set<Storage>()
+/**
+ * Storages of all tensors in a value, looking into arrays and plain objects, each with its owner or, where that is not
+ * among them, its first view.
+ */
+function ownersIn(value: unknown): Map<Storage, HostTensor> {
+  const found = new Map<Storage, HostTensor>()
   const seen = new Set<object>()
   const visit = (v: unknown) => {
     if (v === null || typeof v !== "object" || seen.has(v)) return
     seen.add(v)
-    if (v instanceof HostTensor) found.add(v.storage)
-    else if (Array.isArray(v)) for (const item of v) visit(item)
+    if (v instanceof HostTensor) {
+      if (v.isOwner || !found.has(v.storage)) found.set(v.storage, v)
+    } else if (Array.isArray(v)) for (const item of v) visit(item)
     else if (Object.getPrototypeOf(v) === Object.prototype || Object.getPrototypeOf(v) === null) {
       for (const item of Object.values(v)) visit(item)
     }

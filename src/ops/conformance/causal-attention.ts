@@ -1,0 +1,467 @@
+/** Causal attention over the key/value cache: prefill, chunks, decoding, batches, sharing, shrinking. */
+
+import { describe, expect, test } from "vitest"
+import { IsaacError } from "../../errors"
+import type { KvCache, KvSequence } from "../backend"
+import { type Expectation, expectAttention, expectation, expectWithin } from "./expectation"
+import { choices, expectError, HEAD_SIZES, numbers, type Rig, roundTo } from "./rig"
+
+interface Shape {
+  readonly heads: number
+  readonly kvHeads: number
+  readonly headDim: number
+  readonly layers?: number
+  readonly stored?: "f32" | "bf16"
+  readonly maxTokens?: number
+}
+
+/** Rows of keys and values of one layer of one slot. */
+interface History {
+  readonly k: Float32Array[]
+  readonly v: Float32Array[]
+}
+
+/**
+ * A cache on the backend beside what it must hold, as plain lists of rows. `pass` runs one forward pass over all
+ * layers with fresh numbers and compares every row.
+ */
+class Twin {
+  readonly kv: KvCache
+  readonly layers: number
+  private readonly stored: "f32" | "bf16"
+  private readonly slots = new Map<number, History[]>()
+  private seed = 1
+
+  constructor(
+    readonly rig: Rig,
+    readonly shape: Shape,
+  ) {
+    this.layers = shape.layers ?? 1
+    this.stored = shape.stored ?? "f32"
+    this.kv = rig.backend.createKv({
+      layers: this.layers,
+      kvHeads: shape.kvHeads,
+      headDim: shape.headDim,
+      maxTokens: shape.maxTokens ?? 1000,
+      ...(shape.stored && { stored: shape.stored }),
+    })
+  }
+
+  length(slot: number): number {
+    return this.rig.backend.kvLength(this.kv, slot)
+  }
+
+  /** New tokens at the end of each slot, committed. */
+  async append(...slots: readonly (readonly [slot: number, length: number])[]): Promise<void> {
+    const sequences = slots.map(([slot, length]) => ({ slot, start: this.length(slot), length }))
+    await this.pass(sequences)
+    this.commit(sequences)
+  }
+
+  commit(sequences: readonly KvSequence[]): void {
+    for (const { slot, start, length } of sequences) this.shrink(slot, start + length)
+  }
+
+  /** Set a slot's length to what was written, or drop its end. */
+  shrink(slot: number, length: number): void {
+    this.rig.backend.kvCommit(this.kv, slot, length)
+    for (const layer of this.history(slot)) {
+      layer.k.length = Math.min(length, layer.k.length)
+      layer.v.length = Math.min(length, layer.v.length)
+    }
+    expect(this.length(slot)).toBe(length)
+  }
+
+  copy(from: number, to: number, length: number): void {
+    this.rig.backend.kvCopy(this.kv, from, to, length)
+    this.slots.set(
+      to,
+      this.history(from).map(({ k, v }) => ({ k: k.slice(0, length), v: v.slice(0, length) })),
+    )
+    expect(this.length(to)).toBe(length)
+  }
+
+  /** The given layers (all of them unless told), compared row by row; commits nothing. */
+  async pass(sequences: readonly KvSequence[], layers = this.layers, offset = 0): Promise<void> {
+    const { heads, kvHeads, headDim } = this.shape
+    const T = sequences.reduce((sum, s) => sum + s.length, 0)
+    const lengths = sequences.map(({ slot }) => this.length(slot))
+    for (let layer = 0; layer < layers; layer++) {
+      const q = numbers(T * heads * headDim, this.seed++, 3)
+      const k = numbers(T * kvHeads * headDim, this.seed++, 3)
+      const v = numbers(T * kvHeads * headDim, this.seed++, 3)
+      const want = this.expected(layer, sequences, q, k, v)
+      const got = await this.rig.evaluate((b) =>
+        b.causalAttention(
+          this.rig.upAt(offset, q, T, heads * headDim),
+          this.rig.upAt(offset, k, T, kvHeads * headDim),
+          this.rig.upAt(offset, v, T, kvHeads * headDim),
+          { kv: this.kv, layer, sequences, scale: headDim ** -0.5 },
+        ),
+      )
+      const where = sequences.map((s) => `slot ${s.slot} from ${s.start} + ${s.length}`).join(", ")
+      expectWithin(got, want, `layer ${layer}, ${where}`)
+    }
+    expect(sequences.map(({ slot }) => this.length(slot))).toEqual(lengths)
+  }
+
+  free(): void {
+    this.rig.backend.free(this.kv)
+  }
+
+  private history(slot: number): History[] {
+    let layers = this.slots.get(slot)
+    if (!layers) {
+      layers = Array.from({ length: this.layers }, () => ({ k: [], v: [] }))
+      this.slots.set(slot, layers)
+    }
+    return layers
+  }
+
+  /** Write k and v to the plain lists, then attend in double. */
+  private expected(
+    layer: number,
+    sequences: readonly KvSequence[],
+    q: Float32Array,
+    k: Float32Array,
+    v: Float32Array,
+  ): Expectation {
+    const { heads, kvHeads, headDim } = this.shape
+    const out = expectation(q.length)
+    const kvWidth = kvHeads * headDim
+    let row = 0
+    for (const { slot, start, length } of sequences) {
+      const history = this.history(slot)[layer]
+      for (let i = 0; i < length; i++, row++) {
+        const at = [row * kvWidth, (row + 1) * kvWidth] as const
+        history.k[start + i] = roundTo(this.stored, k.slice(...at))
+        history.v[start + i] = roundTo(this.stored, v.slice(...at))
+        for (let h = 0; h < heads; h++) {
+          const kvHead = Math.floor(h / (heads / kvHeads))
+          const part = (r: Float32Array) => r.subarray(kvHead * headDim, (kvHead + 1) * headDim)
+          const seen = start + i + 1
+          const queryAt = (row * heads + h) * headDim
+          const query = q.subarray(queryAt, queryAt + headDim)
+          const keys = history.k.slice(0, seen).map(part)
+          expectAttention(out, queryAt, query, keys, history.v.slice(0, seen).map(part), headDim ** -0.5)
+        }
+      }
+    }
+    return out
+  }
+}
+
+export function causalAttentionTests(rig: Rig): void {
+  const withTwin = async (shape: Shape, fn: (twin: Twin) => Promise<void> | void) => {
+    const twin = new Twin(rig, shape)
+    try {
+      await fn(twin)
+    } finally {
+      twin.free()
+    }
+  }
+  const SMALL: Shape = { heads: 4, kvHeads: 2, headDim: 6, layers: 2 }
+
+  describe("causalAttention", () => {
+    test("every head size and grouping, prefill then decode", async () => {
+      for (const headDim of HEAD_SIZES) {
+        for (const [heads, kvHeads] of [
+          [1, 1],
+          [6, 2],
+          [5, 5],
+          [8, 1],
+        ]) {
+          await withTwin({ heads, kvHeads, headDim }, async (twin) => {
+            await twin.append([0, 17])
+            await twin.append([0, 1])
+            await twin.append([0, 1])
+          })
+        }
+      }
+    })
+
+    for (const stored of ["f32", "bf16"] as const) {
+      test(`prefill in chunks of all sizes, over the ends of blocks, keys and values as ${stored}`, async () => {
+        for (const chunks of [[130], [1, 2, 3, 5, 7, 17, 31, 33, 31], [63, 1, 1, 1, 64], [64, 64, 2]]) {
+          await withTwin({ ...SMALL, stored }, async (twin) => {
+            for (const n of chunks) await twin.append([0, n])
+            await twin.append([0, 1])
+          })
+        }
+      })
+    }
+
+    test("a long context", async () => {
+      await withTwin({ heads: 2, kvHeads: 1, headDim: 72 }, async (twin) => {
+        await twin.append([0, 300])
+        await twin.append([0, 1])
+      })
+    })
+
+    test("one pass, chunks and token by token agree", async () => {
+      const { heads, kvHeads, headDim } = { heads: 6, kvHeads: 2, headDim: 32 }
+      const b = rig.backend
+      const T = 70
+      const q = numbers(T * heads * headDim, 1, 3)
+      const k = numbers(T * kvHeads * headDim, 2, 3)
+      const v = numbers(T * kvHeads * headDim, 3, 3)
+      const kv = b.createKv({ layers: 1, kvHeads, headDim, maxTokens: 1000 })
+      const run = async (slot: number, chunk: number) => {
+        const results: number[] = []
+        for (let start = 0; start < T; start += chunk) {
+          const length = Math.min(chunk, T - start)
+          const part = (x: Float32Array, width: number) =>
+            rig.up(x.slice(start * width, (start + length) * width), length, width)
+          const out = await rig.evaluate(() =>
+            b.causalAttention(part(q, heads * headDim), part(k, kvHeads * headDim), part(v, kvHeads * headDim), {
+              kv,
+              layer: 0,
+              sequences: [{ slot, start, length }],
+              scale: headDim ** -0.5,
+            }),
+          )
+          results.push(...out)
+          b.kvCommit(kv, slot, start + length)
+        }
+        return Float32Array.from(results)
+      }
+      const whole = await run(0, T)
+      for (const [slot, chunk] of [1, 7, 64].entries()) {
+        const parts = await run(slot + 1, chunk)
+        // Values are within ±3: both differ from the right result by less than 1e-5 of that.
+        expectWithin(
+          parts,
+          { want: Float64Array.from(whole), slack: new Float64Array(whole.length).fill(3e-5) },
+          `chunks of ${chunk}`,
+        )
+      }
+      b.free(kv)
+    })
+
+    test("several slots in one call: decode in a batch, prefill beside decode, an empty one between", async () => {
+      await withTwin(SMALL, async (twin) => {
+        await twin.append([3, 5], [0, 64], [9, 1])
+        await twin.append([0, 1], [9, 1], [3, 1])
+        await twin.append([9, 1], [5, 33], [0, 1])
+        await twin.append([5, 0], [9, 2])
+        expect([0, 3, 5, 9, 4].map((slot) => twin.length(slot))).toEqual([66, 6, 33, 5, 0])
+      })
+    })
+
+    test("no tokens at all", async () => {
+      await withTwin(SMALL, async (twin) => {
+        await twin.pass([])
+        await twin.pass([{ slot: 0, start: 0, length: 0 }])
+        await twin.append([0, 3])
+        await twin.pass([{ slot: 0, start: 3, length: 0 }])
+      })
+    })
+
+    test("views at any offset", async () => {
+      await withTwin({ heads: 3, kvHeads: 3, headDim: 6 }, async (twin) => {
+        for (const offset of [1, 2, 3]) {
+          const sequences = [{ slot: 0, start: twin.length(0), length: 5 }]
+          await twin.pass(sequences, 1, offset)
+          twin.commit(sequences)
+        }
+      })
+    })
+
+    test("large scores do not overflow", async () => {
+      const b = rig.backend
+      const [T, d] = [65, 16]
+      const kv = b.createKv({ layers: 1, kvHeads: 1, headDim: d, maxTokens: T })
+      const [q, k, v] = [numbers(T * d, 1, 1e3), numbers(T * d, 2, 1e3), numbers(T * d, 3)]
+      const rows = (x: Float32Array) => Array.from({ length: T }, (_, t) => x.subarray(t * d, (t + 1) * d))
+      const want = expectation(T * d)
+      for (let t = 0; t < T; t++) {
+        expectAttention(want, t * d, rows(q)[t], rows(k).slice(0, t + 1), rows(v).slice(0, t + 1), 1)
+      }
+      const got = await rig.evaluate(() =>
+        b.causalAttention(rig.up(q, T, d), rig.up(k, T, d), rig.up(v, T, d), {
+          kv,
+          layer: 0,
+          sequences: [{ slot: 0, start: 0, length: T }],
+          scale: 1,
+        }),
+      )
+      expectWithin(got, want, "scores up to 1e7")
+      b.free(kv)
+    })
+  })
+
+  describe("key/value cache", () => {
+    test("shrink, then write other tokens", async () => {
+      for (const to of [0, 1, 63, 64, 65, 69]) {
+        await withTwin(SMALL, async (twin) => {
+          await twin.append([0, 70])
+          twin.shrink(0, to)
+          await twin.append([0, 7])
+          await twin.append([0, 1])
+        })
+      }
+    })
+
+    test("a pass that broke off between layers leaves the slot as it was", async () => {
+      await withTwin({ ...SMALL, layers: 3 }, async (twin) => {
+        await twin.append([0, 62])
+        await twin.pass([{ slot: 0, start: 62, length: 9 }], 1)
+        expect(twin.length(0)).toBe(62)
+        await twin.append([0, 4])
+        await twin.append([0, 1])
+        expect(twin.length(0)).toBe(67)
+      })
+    })
+
+    test("what lies behind `start` may be written again without shrinking first", async () => {
+      await withTwin(SMALL, async (twin) => {
+        await twin.append([0, 70])
+        const again = [{ slot: 0, start: 40, length: 10 }]
+        await twin.pass(again)
+        twin.commit(again)
+        await twin.append([0, 1])
+      })
+    })
+
+    test("a copy shares its blocks, then both go their own way", async () => {
+      for (const stored of ["f32", "bf16"] as const) {
+        for (const length of [1, 60, 64, 70]) {
+          await withTwin({ ...SMALL, stored }, async (twin) => {
+            await twin.append([0, 70])
+            const bytes = twin.kv.bytes
+            twin.copy(0, 1, length)
+            expect(twin.kv.bytes).toBe(bytes)
+            await twin.append([1, 3])
+            await twin.append([0, 3])
+            twin.copy(1, 2, length)
+            await twin.append([0, 1], [1, 1], [2, 1])
+            twin.shrink(0, 0)
+            await twin.append([1, 1], [2, 1], [0, 2])
+          })
+        }
+      }
+    })
+
+    test("copies that both write in the same call", async () => {
+      await withTwin(SMALL, async (twin) => {
+        await twin.append([0, 5])
+        twin.copy(0, 1, 5)
+        twin.copy(0, 2, 4)
+        await twin.append([1, 1], [0, 1], [2, 1])
+        await twin.append([2, 1], [1, 1], [0, 1])
+      })
+    })
+
+    test("bytes follow the tokens, bfloat16 takes half", async () => {
+      const sizes: number[] = []
+      for (const stored of ["f32", "bf16"] as const) {
+        await withTwin({ ...SMALL, stored }, async (twin) => {
+          const b = rig.backend
+          expect(twin.kv.options).toMatchObject({ layers: 2, kvHeads: 2, headDim: 6, stored, maxTokens: 1000 })
+          expect(twin.kv.bytes).toBe(0)
+          await twin.append([0, 1])
+          const [bytes, used] = [twin.kv.bytes, b.memory().used]
+          expect(bytes).toBeGreaterThan(0)
+          await twin.append([0, 99])
+          expect(twin.kv.bytes).toBeGreaterThan(bytes)
+          expect(b.memory().used).toBeGreaterThan(used)
+          sizes.push(twin.kv.bytes)
+          twin.shrink(0, 1)
+          expect(twin.kv.bytes).toBe(bytes)
+          twin.shrink(0, 0)
+          expect(twin.kv.bytes).toBe(0)
+        })
+      }
+      expect(sizes[1]).toBe(sizes[0] / 2)
+    })
+
+    test("keys and values are float32 unless told otherwise", () => {
+      const b = rig.backend
+      const kv = b.createKv({ layers: 1, kvHeads: 1, headDim: 8, maxTokens: 5 })
+      expect(kv.options.stored).toBe("f32")
+      b.free(kv)
+    })
+
+    test("more than maxTokens is out_of_memory and changes nothing", async () => {
+      await withTwin({ ...SMALL, maxTokens: 70 }, async (twin) => {
+        await twin.append([0, 64], [1, 5])
+        const full = () => twin.append([0, 1], [1, 1])
+        await expect(full()).rejects.toThrow(IsaacError)
+        await expect(full()).rejects.toMatchObject({ code: "out_of_memory", message: expect.stringMatching(/70/) })
+        expect([twin.length(0), twin.length(1)]).toEqual([64, 5])
+      })
+      await withTwin({ ...SMALL, maxTokens: 70 }, async (twin) => {
+        await twin.append([0, 64], [1, 5])
+        await twin.append([1, 1])
+        twin.shrink(0, 3)
+        await twin.append([1, 61])
+      })
+    })
+
+    test("a long random life of four slots", async () => {
+      await withTwin({ heads: 2, kvHeads: 1, headDim: 6, layers: 2, maxTokens: 700 }, async (twin) => {
+        const choose = choices(7)
+        for (let step = 0; step < 120; step++) {
+          const slot = choose(4)
+          const length = twin.length(slot)
+          switch (choose(5)) {
+            case 0:
+              twin.shrink(slot, choose(length + 1))
+              break
+            case 1: {
+              const to = (slot + 1 + choose(3)) % 4
+              twin.copy(slot, to, choose(length + 1))
+              break
+            }
+            case 2:
+              await twin.pass([{ slot, start: length, length: 1 + choose(9) }], 1)
+              break
+            default: {
+              const other = (slot + 1 + choose(3)) % 4
+              if (length < 120) await twin.append([slot, 1 + choose(40)], [other, choose(3)])
+              else twin.shrink(slot, choose(20))
+            }
+          }
+        }
+      })
+    })
+
+    test("refuses what does not fit", async () => {
+      await withTwin({ heads: 4, kvHeads: 2, headDim: 6, layers: 2 }, async (twin) => {
+        await twin.append([0, 3])
+        const b = rig.backend
+        const { kv } = twin
+        b.scope(() => {
+          const q = rig.up(numbers(48, 1), 2, 24)
+          const k = rig.up(numbers(24, 2), 2, 12)
+          const sequences = [{ slot: 0, start: 3, length: 2 }]
+          const good = { kv, layer: 0, sequences, scale: 1 }
+          const refuse = (fn: () => unknown, message: RegExp) => expectError(fn, "bad_input", message)
+          refuse(() => b.causalAttention(q, q, k, good), /causalAttention.*k.*\[2, 24\].*\[2, 12\]/)
+          refuse(() => b.causalAttention(q, k, q, good), /causalAttention.*v.*\[2, 24\].*\[2, 12\]/)
+          refuse(() => b.causalAttention(rig.up(numbers(36, 1), 2, 18), k, k, good), /causalAttention.*\[2, 18\]/)
+          refuse(() => b.causalAttention(q, k, k, { ...good, layer: 2 }), /causalAttention.*layer 2.*2 layers/)
+          refuse(() => b.causalAttention(q, k, k, { ...good, layer: -1 }), /causalAttention.*layer -1/)
+          refuse(() => b.causalAttention(q, k, k, { ...good, scale: Number.NaN }), /causalAttention.*NaN/)
+          const set = (...s: KvSequence[]) => ({ ...good, sequences: s })
+          refuse(() => b.causalAttention(q, k, k, set({ slot: 0, start: 3, length: 1 })), /causalAttention.*1.*2/)
+          refuse(() => b.causalAttention(q, k, k, set({ slot: 0, start: 4, length: 2 })), /start at 4.*3/)
+          refuse(() => b.causalAttention(q, k, k, set({ slot: -1, start: 0, length: 2 })), /slot.*-1/)
+          const twice = set({ slot: 0, start: 3, length: 1 }, { slot: 0, start: 3, length: 1 })
+          refuse(() => b.causalAttention(q, k, k, twice), /slot 0 .*twice/)
+          refuse(() => b.kvCommit(kv, 0, 4), /4.*3/)
+          refuse(() => b.kvCommit(kv, 0, -1), /-1/)
+          refuse(() => b.kvCopy(kv, 0, 1, 4), /4.*3/)
+          refuse(() => b.kvCopy(kv, 7, 1, 1), /1.*slot 7.*0/)
+          const options = { layers: 1, kvHeads: 1, headDim: 8, maxTokens: 10 }
+          refuse(() => b.createKv({ ...options, layers: 0 }), /createKv.*layers/)
+          refuse(() => b.createKv({ ...options, headDim: 1.5 }), /createKv.*headDim/)
+          refuse(() => b.createKv({ ...options, maxTokens: -1 }), /maxTokens/)
+          refuse(() => b.createKv({ ...options, stored: "q8" as "f32" }), /createKv.*q8/)
+        })
+        expect(twin.length(0)).toBe(3)
+        await twin.append([0, 1])
+      })
+    })
+  })
+}

@@ -1,0 +1,4 @@
+import { backendConformance } from "../conformance"
+import { createReferenceBackend } from "."
+
+backendConformance("reference", async () => createReferenceBackend())
