@@ -26,13 +26,13 @@ export function linearTests(rig: Rig): void {
 
     test("rounding to bfloat16 may reach infinity; NaN stays NaN", async () => {
       if (!rig.floatTypes.includes("bf16")) return
-      const data = Float32Array.of(3.4e38, -3.4e38, Number.POSITIVE_INFINITY, Number.NaN)
-      // A NaN whose payload lies in the lower half only.
-      new Uint32Array(data.buffer)[3] = 0x7f800001
-      await rig.withWeight(data, [4, 1], "bf16", async (w) => {
-        const inf = Number.POSITIVE_INFINITY
-        const got = await rig.evaluate((b) => b.embed(Int32Array.of(0, 1, 2, 3), w))
-        expectExact(got, [inf, -inf, inf, Number.NaN], "embed")
+      const inf = Number.POSITIVE_INFINITY
+      const data = Float32Array.of(3.4e38, -3.4e38, inf, Number.NaN, Number.NaN, Number.NaN)
+      // NaNs that rounding would make an infinity or a zero: their payload in the lower half only, or all ones.
+      new Uint32Array(data.buffer).set([0x7f800001, 0x7fffffff, 0xffffffff], 3)
+      await rig.withWeight(data, [6, 1], "bf16", async (w) => {
+        const got = await rig.evaluate((b) => b.embed(Int32Array.of(0, 1, 2, 3, 4, 5), w))
+        expectExact(got, [inf, -inf, inf, Number.NaN, Number.NaN, Number.NaN], "embed")
       })
     })
 

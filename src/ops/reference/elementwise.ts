@@ -4,15 +4,12 @@ import type { Activation } from "../backend"
 
 /** x · sigmoid(x). */
 export function siluOf(x: number): number {
-  // e^-x overflows to Infinity for very negative x: x / Infinity = -0 is right, but -Infinity / Infinity is NaN.
-  return x === Number.NEGATIVE_INFINITY ? 0 : x / (1 + Math.exp(-x))
+  return x / (1 + Math.exp(-x))
 }
 
 /** The tanh form of GELU: 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))). */
 export function geluOf(x: number): number {
-  return x === Number.NEGATIVE_INFINITY
-    ? 0
-    : 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)))
+  return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)))
 }
 
 export function activate(activation: Activation, x: number): number {
