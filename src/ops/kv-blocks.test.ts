@@ -195,6 +195,15 @@ describe("sharing", () => {
     expect(table.blocks(1)).toEqual([0, 3, 4])
   })
 
+  test("rewriting a part of a shared slot keeps what follows it", () => {
+    const { table } = tracked(100)
+    append(table, 0, 10)
+    table.copy(0, 1, 10)
+    expect(table.prepareWrite([{ slot: 1, start: 5, length: 1 }])).toEqual([{ from: 1, to: 3, tokens: 4 }])
+    table.commit(1, 10)
+    expect(table.blocks(1)).toEqual([0, 3, 2])
+  })
+
   test("the source may shrink or be dropped, the copy keeps its tokens", () => {
     const { table, live } = tracked(100)
     append(table, 0, 10)

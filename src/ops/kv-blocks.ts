@@ -145,10 +145,6 @@ export class KvBlockTable {
         `cannot copy ${length} tokens from slot ${from} to slot ${to}: it holds ${source.length}`,
       )
     }
-    if (from === to) {
-      this.commit(to, length)
-      return
-    }
     const dropped = this.slot(to).blocks
     const shared = source.blocks.slice(0, this.blocksFor(length))
     for (const id of shared) this.references[id]++
@@ -181,7 +177,6 @@ export class KvBlockTable {
   /** True when the range has room and no other slot sees its blocks. */
   private isWritable({ slot, start, length }: KvSequence): boolean {
     const { blocks, reserved } = this.slot(slot)
-    if (length === 0) return true
     if (start + length > reserved) return false
     for (let i = Math.floor(start / this.blockTokens); i < this.blocksFor(start + length); i++) {
       if (this.references[blocks[i]] > 1) return false
