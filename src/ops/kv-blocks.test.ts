@@ -91,6 +91,14 @@ describe("growing", () => {
     expect(table.length(0)).toBe(0)
   })
 
+  test("an empty sequence behind a shared block leaves it shared", () => {
+    const { table } = tracked(100)
+    append(table, 0, 5)
+    table.copy(0, 1, 5)
+    expect(table.prepareWrite([{ slot: 1, start: 5, length: 0 }])).toEqual([])
+    expect(table.blocks(1)).toEqual(table.blocks(0))
+  })
+
   test("a slot never used is empty", () => {
     const { table } = tracked(10)
     expect(table.length(3)).toBe(0)
