@@ -1,6 +1,21 @@
 /**
  * TensorStream: a multimodal prompt as an ordered stream of events (text and images) that can be scheduled, grouped,
  * merged, sliced by token and viewed as the arrays a decoder needs. Import it as `isaac-vlm/stream`.
+ *
+ * ```ts
+ * const question = createEvent({ type: "text", time: 0, data: [52, 383, 277] })
+ * const picture = createEvent({
+ *   type: "image",
+ *   time: 1,
+ *   data: { values: patches, rows: 16, width: 768 }, // Float32Array of 4 × 4 patches of 16 × 16 × 3 numbers
+ *   dimsReal: [1, 4, 4], // patches
+ *   dimsVirtual: [1, 2, 2], // tokens, after a pixel shuffle of 2
+ * })
+ * const batch = new TensorStream([Stream.create([question, picture], ["text", "image"])])
+ * batch.shape // [1, 7]
+ * batch.modalityMask() // 1 1 1 0 0 0 0
+ * batch.slice(4, 7).positions() // the picture without its first token: (0,0,1) (0,1,0) (0,1,1)
+ * ```
  */
 
 /** Making one batch out of several, and streams of different lengths equally long. */

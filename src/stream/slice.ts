@@ -27,9 +27,12 @@ export function sliceTokens(event: Event, start: number, end: number): Event {
 /**
  * The stream with only the tokens [start, end), counted from the stream's first kept token. Events outside are
  * dropped, events at the border are cut, events inside are shared. An empty range inside an event keeps that event
- * with no tokens. The range is checked by the caller.
+ * with no tokens.
+ *
+ * @throws IsaacError `bad_input` unless 0 ≤ start ≤ end ≤ tokens of the stream
  */
 export function sliceStream(stream: Stream, start: number, end: number): Stream {
+  checkSlice(start, end, stream.tokens)
   const kept: Event[] = []
   let eventStart = 0 // where this event begins, in tokens of the stream
   for (const event of stream.events) {
@@ -45,4 +48,11 @@ export function sliceStream(stream: Stream, start: number, end: number): Stream 
     eventStart = eventEnd
   }
   return new Stream(kept, stream.priority)
+}
+
+/** Throws IsaacError `bad_input` unless 0 ≤ start ≤ end ≤ tokens, all whole numbers. */
+export function checkSlice(start: number, end: number, tokens: number): void {
+  if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || start > end || end > tokens) {
+    throw new IsaacError("bad_input", `The slice [${start}, ${end}) is not inside the stream's ${tokens} tokens.`)
+  }
 }

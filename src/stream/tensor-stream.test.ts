@@ -7,7 +7,7 @@ import { createEvent, type EventInit } from "./event"
 import { mergeStreams } from "./group"
 import { fromPlain, type PlainTensorStream, toPlain } from "./plain"
 import { reconstruct } from "./reconstruct"
-import { sliceTokens } from "./slice"
+import { sliceStream, sliceTokens } from "./slice"
 import { Stream } from "./stream"
 import { TensorStream } from "./tensor-stream"
 
@@ -29,6 +29,21 @@ function image(time: number, rows: number, columns: number, more: Partial<EventI
   })
 }
 const batch = (...events: ReturnType<typeof text>[]) => new TensorStream([Stream.create(events, priority)])
+
+test("the example of the folder's documentation", () => {
+  const question = createEvent({ type: "text", time: 0, data: [52, 383, 277] })
+  const picture = createEvent({
+    type: "image",
+    time: 1,
+    data: { values: new Float32Array(16 * 768), rows: 16, width: 768 },
+    dimsReal: [1, 4, 4],
+    dimsVirtual: [1, 2, 2],
+  })
+  const example = new TensorStream([Stream.create([question, picture], ["text", "image"])])
+  expect(example.shape).toEqual([1, 7])
+  expect([...example.modalityMask()]).toEqual([1, 1, 1, 0, 0, 0, 0])
+  expect([...example.slice(4, 7).positions()]).toEqual([0, 0, 1, 0, 1, 0, 0, 1, 1])
+})
 
 describe("nothing at all", () => {
   test.each([
@@ -70,6 +85,7 @@ describe("slice", () => {
   test("fractions and NaN are refused", () => {
     expect(() => stream.slice(0.5, 2)).toThrow(/slice \[0.5, 2\)/)
     expect(() => stream.slice(0, Number.NaN)).toThrow(IsaacError)
+    expect(() => sliceStream(stream.streams[0], 0, 12)).toThrow(IsaacError)
     expect(() => sliceTokens(stream.events[0], Number.NaN, 1)).toThrow(IsaacError)
   })
 

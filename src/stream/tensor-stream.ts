@@ -7,7 +7,7 @@ import { groupStream, type NamedKeys } from "./group"
 import { eventMask, eventMaskByTag, modalityMask, roleMask } from "./masks"
 import { positions } from "./positions"
 import { type KnownRole, labels, type SelectedData, setData } from "./set-data"
-import { sliceStream } from "./slice"
+import { checkSlice, sliceStream } from "./slice"
 import { type EventChanges, Stream } from "./stream"
 import { tokenView } from "./token-view"
 
@@ -85,10 +85,7 @@ export class TensorStream {
    * @throws IsaacError `bad_input` unless 0 ≤ start ≤ end ≤ T
    */
   slice(start: number, end: number): TensorStream {
-    const tokens = this.shape[1]
-    if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || start > end || end > tokens) {
-      throw new IsaacError("bad_input", `The slice [${start}, ${end}) is not inside the stream's ${tokens} tokens.`)
-    }
+    checkSlice(start, end, this.shape[1])
     return new TensorStream(this.streams.map((stream) => sliceStream(stream, start, end)))
   }
 
