@@ -1,0 +1,7 @@
+// Every kernel in one translation unit: compiled once for each instruction set.
+
+#include "attention.cpp"
+#include "linear.cpp"
+#include "logits.cpp"
+#include "rowwise.cpp"
+#include "self-test.cpp"

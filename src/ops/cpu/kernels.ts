@@ -1,0 +1,109 @@
+/**
+ * The kernels of kernels/ by name, each with its arguments in the order of its struct there. Every argument, pointers
+ * included, is written as a double.
+ */
+
+/** Name → names of the arguments, in order. */
+export const KERNELS = {
+  pack_weight: ["source", "sourceType", "target", "stored", "rows", "in", "k"],
+  embed: ["ids", "weight", "stored", "in", "k", "out"],
+  pack_rows: ["x", "target", "rows", "in", "k"],
+  linear: ["x", "weight", "stored", "out", "bias", "residual", "activation", "rows", "columns", "k", "kStart", "kEnd"],
+  layer_norm: ["x", "weight", "bias", "out", "width", "eps"],
+  rms_norm: ["x", "weight", "out", "width", "eps"],
+  rope: ["x", "cos", "sin", "heads", "headDim"],
+  silu_map: ["x", "y", "out", "size"],
+  gelu_map: ["x", "y", "out", "size"],
+  add_map: ["x", "y", "out", "size"],
+  swiglu_map: ["x", "y", "out", "size"],
+  copy_map: ["x", "y", "out", "size"],
+  gather_rows: ["x", "index", "out", "rowSize"],
+  kv_write: ["k", "v", "writes", "kvHeads", "headDim", "stored"],
+  attend: [
+    "q",
+    "out",
+    "queries",
+    "queryCount",
+    "blocks",
+    "heads",
+    "kvHeads",
+    "headDim",
+    "stored",
+    "causal",
+    "scale",
+    "scratch",
+    "scratchSize",
+  ],
+  attend_few: [
+    "q",
+    "out",
+    "queries",
+    "queryCount",
+    "blocks",
+    "heads",
+    "kvHeads",
+    "headDim",
+    "stored",
+    "causal",
+    "scale",
+    "scratch",
+    "scratchSize",
+  ],
+  argmax: ["x", "out", "width"],
+  top_k: ["x", "values", "indices", "width", "k"],
+  log_softmax: ["x", "out", "width"],
+} as const
+
+export type KernelName = keyof typeof KERNELS
+export const KERNEL_NAMES = Object.keys(KERNELS) as KernelName[]
+export type KernelArgs<K extends KernelName> = Readonly<Record<(typeof KERNELS)[K][number], number>>
+
+/** The values of `Stored`, `Source` and `Activation` in kernels/abi.h. */
+export const STORED_CODE = { f32: 0, bf16: 1 } as const
+export const SOURCE_CODE = { F32: 0, F16: 1, BF16: 2 } as const
+export const ACTIVATION_CODE = { none: 0, silu: 1, gelu_tanh: 2 } as const
+
+/** Sizes that depend on the vector width a kernel was compiled for. */
+export interface KernelSizes {
+  /** Outputs in a panel of a packed weight. */
+  readonly panel: number
+  /** Most rows in a tile of a matrix product. */
+  readonly tileRows: number
+  /** Packed rows are padded with zeros to a multiple of this. */
+  readonly kMultiple: number
+  /** Numbers in a part of an elementwise job. */
+  readonly elements: number
+  /** Tokens in a block of keys and values. */
+  readonly kvBlock: number
+  /** Floats that must follow a block. */
+  readonly kvBlockSlack: number
+  /** Most neighbouring queries in a part of `attend`. */
+  readonly queryRows: number
+  /** Floats of scratch memory that each thread needs to attend. */
+  attentionScratch(headDim: number): number
+}
+
+/** The size functions as the compiled kernels export them. */
+export interface SizeExports {
+  panel_columns(): number
+  tile_rows(): number
+  k_multiple(): number
+  part_elements(): number
+  kv_block_tokens(): number
+  kv_block_slack(): number
+  query_rows(): number
+  attention_scratch(headDim: number): number
+}
+
+export function readSizes(exports: SizeExports): KernelSizes {
+  return {
+    panel: exports.panel_columns(),
+    tileRows: exports.tile_rows(),
+    kMultiple: exports.k_multiple(),
+    elements: exports.part_elements(),
+    kvBlock: exports.kv_block_tokens(),
+    kvBlockSlack: exports.kv_block_slack(),
+    queryRows: exports.query_rows(),
+    attentionScratch: (headDim) => exports.attention_scratch(headDim),
+  }
+}

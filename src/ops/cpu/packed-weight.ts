@@ -1,0 +1,171 @@
+/** Weight matrices packed in panels for the kernels, see kernels/linear.cpp; and the products with them. */
+
+import { IsaacError } from "../../errors"
+import type { SourceType, StoredType, Weight } from "../backend"
+import { checkWeight, formatShape, SOURCE_BYTES } from "../op-shapes"
+import type { Engine } from "./engine"
+import { SOURCE_CODE, STORED_CODE } from "./kernels"
+import type { TensorMemory } from "./tensor-memory"
+
+/** Bytes of one number, for each storage type there is a kernel for. */
+const STORED_BYTES = { f32: 4, bf16: 2 } as const
+type Packable = keyof typeof STORED_BYTES
+
+/** The storage types that `packWeight` takes. */
+export const STORED = Object.keys(STORED_BYTES) as Packable[]
+
+/** Bytes of a checkpoint's matrix that are copied in at a time while packing. */
+const CHUNK_BYTES = 8 << 20
+
+export class CpuWeight implements Weight {
+  live = true
+
+  constructor(
+    readonly shape: readonly [number, number],
+    readonly stored: Packable,
+    readonly bytes: number,
+    readonly pointer: number,
+    /** `in` rounded up, with zeros behind it. */
+    readonly k: number,
+    readonly memory: TensorMemory,
+  ) {}
+
+  /** What the kernels call the storage type. */
+  get code(): number {
+    return STORED_CODE[this.stored]
+  }
+}
+
+/** See Backend.loadWeight. */
+export function packWeight(
+  engine: Engine,
+  memory: TensorMemory,
+  source: Uint8Array,
+  sourceType: SourceType,
+  shape: readonly [number, number],
+  stored: StoredType,
+): CpuWeight {
+  memory.checkOpen("loadWeight")
+  checkWeight(source, sourceType, shape)
+  if (!isPackable(stored)) {
+    throw new IsaacError(
+      "unsupported",
+      `loadWeight: the ${engine.name} backend does not keep weights as ${stored}; it has ${STORED.join(", ")}`,
+    )
+  }
+  const [out, inner] = shape
+  const { panel, kMultiple } = engine.sizes
+  const k = Math.ceil(inner / kMultiple) * kMultiple
+  const panelBytes = k * panel * STORED_BYTES[stored]
+  const panels = Math.ceil(out / panel)
+  const pointer = memory.allocator.allocate(panels * panelBytes, `loadWeight: a weight ${formatShape(shape)}`)
+  try {
+    const rowBytes = inner * SOURCE_BYTES[sourceType]
+    const chunkPanels = Math.max(1, Math.floor(CHUNK_BYTES / Math.max(1, rowBytes * panel)))
+    memory.borrow(({ bytes }) => {
+      const chunk = bytes(Math.min(chunkPanels, panels) * panel * rowBytes, "loadWeight: rows to pack")
+      for (let first = 0; first < panels; first += chunkPanels) {
+        const count = Math.min(chunkPanels, panels - first)
+        const rows = Math.min(count * panel, out - first * panel)
+        const from = first * panel * rowBytes
+        engine.bytes(chunk, rows * rowBytes).set(source.subarray(from, from + rows * rowBytes))
+        engine.run(
+          "pack_weight",
+          {
+            source: chunk,
+            sourceType: SOURCE_CODE[sourceType],
+            target: pointer + first * panelBytes,
+            stored: STORED_CODE[stored],
+            rows,
+            in: inner,
+            k,
+          },
+          count,
+          count * panel * k * 8,
+        )
+      }
+    })
+  } catch (error) {
+    memory.allocator.free(pointer)
+    throw error
+  }
+  const bytes = Math.max(1, Math.ceil((panels * panelBytes) / 64)) * 64
+  return new CpuWeight([out, inner], stored, bytes, pointer, k, memory)
+}
+
+function isPackable(stored: StoredType): stored is Packable {
+  return Object.hasOwn(STORED_BYTES, stored)
+}
+
+/** Pointers and sizes of out [rows, N] = activation(x [rows, K] · Wᵀ + bias) + residual; 0 for what there is not. */
+export interface LinearJob {
+  readonly x: number
+  readonly w: CpuWeight
+  readonly out: number
+  readonly bias: number
+  readonly residual: number
+  readonly activation: number
+  readonly rows: number
+}
+
+/** Bytes of packed activations that stay in a core's second cache beside the panel they are multiplied with. */
+const BLOCK_BYTES = 320 << 10
+/** Longest run along K of one pass, so that a panel's part does too. */
+const BLOCK_K = 2048
+
+/** Multiply, a block of rows and a run along K at a time. */
+export function runLinear(engine: Engine, memory: TensorMemory, job: LinearJob): void {
+  const { x, w, out, bias, residual, activation, rows } = job
+  const [N, K] = w.shape
+  const { panel, tileRows } = engine.sizes
+  const panels = Math.ceil(N / panel)
+  const small = rows * w.k * 4 <= BLOCK_BYTES
+  const kBlock = small ? w.k : roundUp(w.k / Math.ceil(w.k / BLOCK_K), engine.sizes.kMultiple)
+  const rowBlock = small
+    ? rows
+    : balanced(rows, Math.max(1, Math.floor(BLOCK_BYTES / (4 * kBlock * tileRows))) * tileRows)
+  memory.borrow(({ bytes }) => {
+    // A single row needs no packing if it needs no padding.
+    const packs = rows > 1 || K !== w.k
+    const packed = packs ? bytes(rowBlock * w.k * 4, "linear: packed activations") : x
+    for (let first = 0; first < rows; first += rowBlock) {
+      const count = Math.min(rowBlock, rows - first)
+      if (packs) {
+        const tiles = Math.ceil(count / tileRows)
+        const source = x + first * K * 4
+        engine.run("pack_rows", { x: source, target: packed, rows: count, in: K, k: w.k }, tiles, count * K * 4)
+      }
+      for (let kStart = 0; kStart < w.k; kStart += kBlock) {
+        const kEnd = Math.min(kStart + kBlock, w.k)
+        engine.run(
+          "linear",
+          {
+            x: packed,
+            weight: w.pointer,
+            stored: w.code,
+            out: out + first * N * 4,
+            bias,
+            residual: residual && residual + first * N * 4,
+            activation,
+            rows: count,
+            columns: N,
+            k: w.k,
+            kStart,
+            kEnd,
+          },
+          panels,
+          2 * count * panels * panel * (kEnd - kStart),
+        )
+      }
+    }
+  })
+}
+
+function roundUp(n: number, multiple: number): number {
+  return Math.ceil(n / multiple) * multiple
+}
+
+/** The size of blocks of at most `most` that differ least. */
+function balanced(n: number, most: number): number {
+  return Math.ceil(n / Math.max(1, Math.ceil(n / most)))
+}
