@@ -38,11 +38,14 @@ export function asciiDigits(text: string): string {
   })
 }
 
+const SEPARATORS = ["\x1c", "\x1d", "\x1e", "\x1f"]
 const FLOAT = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i
 const NOT_A_FLOAT = /^([+-]?)(inf|infinity|nan)$/i
 
 /** `float(text)`: undefined where Python raises ValueError. */
 export function readFloat(text: string): number | undefined {
+  // `float` does not take the separators for space, unlike `str.strip`.
+  if (SEPARATORS.some((separator) => text.includes(separator))) return undefined
   const trimmed = asciiDigits(strip(text))
   const word = NOT_A_FLOAT.exec(trimmed)
   if (word) {
