@@ -1,0 +1,43 @@
+/** The command line: one file per command, all with the same way to fail. */
+
+import { readFileSync } from "node:fs"
+import { Command } from "commander"
+import { addAsk } from "./ask"
+import { addDoctor } from "./doctor"
+import { EXIT, reportFailure } from "./failure"
+import { addInspect } from "./inspect"
+import type { Terminal } from "./terminal"
+import { addTrace } from "./trace"
+
+/** Run one command line (without "node" and the script's name); the exit code. Never throws. */
+export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    await createProgram(terminal).parseAsync(args, { from: "user" })
+    return EXIT.ok
+  } catch (error) {
+    return reportFailure(error, terminal, args.includes("--json"))
+  }
+}
+
+function createProgram(terminal: Terminal): Command {
+  const program = new Command("isaac")
+    .description(
+      "Isaac, a small vision-language model: pictures and a question in; words, points, boxes, polygons out.",
+    )
+    .version(version())
+    .exitOverride()
+    // Errors are reported once, by reportFailure.
+    .configureOutput({ writeOut: terminal.out, writeErr: terminal.err, outputError: () => {} })
+  // Settings above are inherited by commands added afterwards.
+  addAsk(program, terminal)
+  addTrace(program, terminal)
+  addInspect(program, terminal)
+  addDoctor(program, terminal)
+  return program
+}
+
+/** The package's version; package.json is two folders up from src/cli as from dist/cli. */
+export function version(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8")
+  return (JSON.parse(text) as { version: string }).version
+}

@@ -1,0 +1,48 @@
+/** What a command sees of the process around it. Tests pass their own. */
+
+export interface Terminal {
+  /** Write to standard output; silently nothing once the reader has gone away. */
+  out(text: string): void
+  /** Write to standard error. */
+  err(text: string): void
+  /** True when standard error is a terminal: only then is progress shown. */
+  readonly errIsTty: boolean
+  /** Fires on the first Ctrl-C, and when the reader of standard output has gone away. */
+  readonly signal: AbortSignal
+}
+
+/** `terminal.signal.reason` when Ctrl-C was pressed. */
+export const INTERRUPTED = "interrupted"
+/** `terminal.signal.reason` when standard output was closed (`isaac ask … | head -1`). */
+export const OUTPUT_CLOSED = "output closed"
+
+/** The real process. `dispose` takes its handlers off again. */
+export function processTerminal(): Terminal & { dispose(): void } {
+  const controller = new AbortController()
+  let open = true
+  const interrupt = () => {
+    // The second one does not wait for anything.
+    if (controller.signal.aborted) process.exit(130)
+    controller.abort(INTERRUPTED)
+  }
+  const outputError = (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error
+    open = false
+    controller.abort(OUTPUT_CLOSED)
+  }
+  process.on("SIGINT", interrupt)
+  process.stdout.on("error", outputError)
+  return {
+    out: (text) => {
+      if (open) process.stdout.write(text)
+    },
+    err: (text) => {
+      process.stderr.write(text)
+    },
+    errIsTty: process.stderr.isTTY === true,
+    signal: controller.signal,
+    dispose() {
+      process.off("SIGINT", interrupt)
+    },
+  }
+}

@@ -1,0 +1,17 @@
+/**
+ * A second entry for people who look inside: the pieces that `isaac trace`, `inspect` and `doctor` are made of.
+ * Unstable: names here may change with any version. Import it as `isaac-vlm/internal`.
+ */
+
+export { IsaacError, isIsaacError } from "./errors"
+export { type DecoderCache, type ForwardHooks, type IsaacConfig, IsaacModel, parseConfig, planMemory } from "./model"
+export { checkParameters } from "./model/parameters"
+export type { Backend, BackendInfo, StoredType, Tensor } from "./ops/backend"
+export { createReferenceBackend } from "./ops/reference"
+export { selectBackend } from "./ops/select"
+export { imageToEvent, type RgbImage, type VisionSizing } from "./processor"
+export { createEvent, type Event, Stream, TensorStream } from "./stream"
+export { type Checkpoint, type CheckpointTensor, openCheckpoint } from "./weights/checkpoint"
+export { openFile, openFolder } from "./weights/files-node"
+export { encodeSafetensors, readSafetensorsHeader, type TensorData } from "./weights/safetensors"
+export type { FileSet } from "./weights/source"
