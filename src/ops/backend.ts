@@ -50,7 +50,10 @@ export interface KvOptions {
   readonly headDim: number
   /** How keys and values are kept. Default "f32". */
   readonly stored?: "f32" | "bf16"
-  /** Most tokens that all slots together may hold; asking for more throws out_of_memory. */
+  /**
+   * Most tokens that all slots together may hold, those of a pass that is not committed yet included (a block shared
+   * by slots counts once); asking for more throws out_of_memory.
+   */
   readonly maxTokens: number
 }
 
@@ -95,6 +98,7 @@ export interface Backend {
   /**
    * Run `fn` and free every tensor made inside it that it does not return (found in arrays and plain objects too).
    * Nested scopes hand what they return to the scope around them. Tensors made outside any scope live until `free`.
+   * A view that is returned without its source becomes the owner of the numbers. An async `fn` throws bad_input.
    */
   scope<T>(fn: () => T): T
   /** Free tensors, weights or caches at once. Freeing twice, or a view, does nothing. */
@@ -122,7 +126,10 @@ export interface Backend {
    * with weight [headDim] every head of [T, heads·headDim].
    */
   rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor
-  /** Rotate-half rotary embedding IN PLACE: x [T, heads·headDim], cos and sin [T, headDim]. Returns x. */
+  /**
+   * Rotate-half rotary embedding IN PLACE: x [T, heads·headDim], cos and sin [T, headDim], of which both halves are
+   * read. Returns x.
+   */
   rope(x: Tensor, cos: Tensor, sin: Tensor): Tensor
   /** silu(gate) · up, elementwise. */
   swiglu(gate: Tensor, up: Tensor): Tensor
@@ -160,9 +167,9 @@ export interface Backend {
 
   // ── Logits ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Index of the largest of each row, the first one on a tie: [T, V] → [T] (exact in f32 up to 2²⁴). */
+  /** Index of the largest of each row, the first one on a tie, NaN as −∞: [T, V] → [T] (exact in f32 up to 2²⁴). */
   argmax(x: Tensor): Tensor
-  /** The k largest of each row, descending, ties by lower index: values and indices [T, k]. */
+  /** The k largest of each row, descending, ties by lower index, NaN as −∞: values and indices [T, k]. */
   topK(x: Tensor, k: number): { readonly values: Tensor; readonly indices: Tensor }
   /** x − log Σ exp(x) over the last axis. */
   logSoftmax(x: Tensor): Tensor
