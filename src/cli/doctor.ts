@@ -1,7 +1,14 @@
 /** `isaac doctor`: what this machine has, which backends run on it, and what would be faster. */
 
 import type { Command } from "commander"
-import { type Backend, type BackendInfo, createReferenceBackend, selectBackend } from "../internal"
+import {
+  type Backend,
+  type BackendInfo,
+  createReferenceBackend,
+  enableRelaxedSimd,
+  type Refusal,
+  selectBackend,
+} from "../internal"
 import { Failed } from "./failure"
 import { formatBytes, formatTable } from "./format"
 import { describeMachine, type Machine } from "./machine"
@@ -26,6 +33,8 @@ export interface RefusedBackend {
 }
 
 export interface Diagnosis extends Machine {
+  /** Whether WebAssembly may use relaxed SIMD here, and why or why not. */
+  readonly relaxed_simd: { readonly on: boolean; readonly why: string }
   readonly backends: readonly (WorkingBackend | RefusedBackend)[]
   /** What `--backend auto` takes. */
   readonly auto: string
@@ -41,18 +50,20 @@ export function addDoctor(program: Command, terminal: Terminal): void {
     .action(async ({ json }: { json?: true }) => {
       const diagnosis = await diagnose()
       terminal.out(json ? `${JSON.stringify(diagnosis)}\n` : diagnosisText(diagnosis))
-      if (failures(diagnosis).length > 0) throw new Failed()
+      if (failures(diagnosis.backends).length > 0) throw new Failed()
     })
 }
 
 export async function diagnose(): Promise<Diagnosis> {
   const machine = await describeMachine()
+  // Asked before a backend is made: what the process has to set for it is part of the answer.
+  const relaxed_simd = enableRelaxedSimd()
   const backends: (WorkingBackend | RefusedBackend)[] = []
   for (const name of BACKENDS) backends.push(await examine(name))
-  const chosen = await selectBackend({ backend: "auto" })
-  const auto = chosen.backend.info.name
-  await chosen.backend.dispose()
-  return { ...machine, backends, auto, advice: advice(machine, backends, auto) }
+  const { backend, refused } = await selectBackend({ backend: "auto" })
+  const auto = backend.info.name
+  await backend.dispose()
+  return { ...machine, relaxed_simd, backends, auto, advice: advice(machine, backends, auto, refused) }
 }
 
 async function examine(name: Name): Promise<WorkingBackend | RefusedBackend> {
@@ -72,32 +83,31 @@ async function examine(name: Name): Promise<WorkingBackend | RefusedBackend> {
   }
 }
 
-function failures({ backends }: Pick<Diagnosis, "backends">): string[] {
+function failures(backends: Diagnosis["backends"]): string[] {
   return backends.flatMap((backend) =>
     backend.available ? backend.self_test.filter(({ ok }) => !ok).map(({ name }) => `${backend.name}: ${name}`) : [],
   )
 }
 
-function advice(machine: Machine, backends: Diagnosis["backends"], auto: string): string[] {
-  const lines: string[] = []
-  for (const backend of backends) {
-    if (backend.name === auto) break
-    lines.push(`${backend.name} would be faster: ${backend.available ? "auto does not choose it" : backend.why}`)
-  }
+function advice(
+  machine: Machine,
+  backends: Diagnosis["backends"],
+  auto: string,
+  refused: readonly Refusal[],
+): string[] {
+  const lines = refused.map(({ name, why }) =>
+    name === auto ? `${name} could be faster: ${why}` : `${name} would be faster: ${why}`,
+  )
   const used = backends.find(({ name }) => name === auto)
-  if (used?.available && used.name === "wasm" && !used.isa.includes("relaxed")) {
-    lines.push("WebAssembly runs without relaxed SIMD here; Node 22 or newer has it without flags")
+  if (used?.available && auto !== "reference" && used.threads < machine.cores) {
+    lines.push(`${auto} uses ${used.threads} of ${machine.cores} threads by default; --threads sets another number`)
   }
-  const threads = used?.available ? used.threads : 1
-  if (auto !== "reference" && threads < machine.cores) {
-    lines.push(`${auto} uses ${threads} of ${machine.cores} threads; set --threads ${machine.cores}`)
-  }
-  for (const failure of failures({ backends })) lines.push(`self-test failed: ${failure}: please report it`)
+  for (const failure of failures(backends)) lines.push(`self-test failed: ${failure}; please report it`)
   return lines
 }
 
 function diagnosisText(diagnosis: Diagnosis): string {
-  const { node, v8, platform, arch, cpu, cores, cpu_features, backends, auto, advice } = diagnosis
+  const { node, v8, platform, arch, cpu, cores, cpu_features, relaxed_simd, backends, auto, advice } = diagnosis
   const { memory_total_bytes: total, memory_free_bytes: free, memory_limit_bytes: limit } = diagnosis
   const facts = [
     ["node", `${node} (V8 ${v8}), ${platform} ${arch}`],
@@ -107,6 +117,7 @@ function diagnosisText(diagnosis: Diagnosis): string {
       "memory",
       `${formatBytes(total)}, ${formatBytes(free)} free${limit === null ? "" : `, limited to ${formatBytes(limit)}`}`,
     ],
+    ["relaxed SIMD", `${relaxed_simd.on ? "yes" : "no"}: ${relaxed_simd.why}`],
   ]
   const table = backends.map((backend) => [
     `${backend.name}${backend.name === auto ? " (auto)" : ""}`,
