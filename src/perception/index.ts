@@ -1,0 +1,32 @@
+/** What a model's answer says: tags, geometry, reasoning, prompts, drawing. Files are written by `write-image-node`. */
+
+export type { DrawOptions } from "./draw-layout"
+export { drawRaster, type RgbaImage } from "./draw-raster"
+export { drawSvg, type SvgPicture, toDataUri } from "./draw-svg"
+export { COORDINATE_RANGE, fromPixels, type PictureSize, type PixelLeaf, toPixels } from "./geometry"
+export {
+  buildMessages,
+  type Example,
+  HINTS,
+  type Hint,
+  PROMPT_NAMES,
+  PROMPT_PROFILE_FILE,
+  type Prompt,
+  type PromptName,
+  type PromptProfile,
+  type PromptText,
+  PUBLISHED_PROFILE,
+  promptProfileOf,
+  readyPrompt,
+} from "./prompt-profile"
+export {
+  type ExtractedReasoning,
+  extractReasoning,
+  ReasoningCleaner,
+  type ReasoningDelta,
+  ReasoningStream,
+  type SplitReasoning,
+  splitReasoning,
+} from "./reasoning"
+export { TagStream } from "./tag-stream"
+export * from "./tags"
