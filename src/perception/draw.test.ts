@@ -145,11 +145,17 @@ describe("drawRaster", () => {
     const rim = pixel(out, 30, 17)[0]
     expect(rim).toBeLessThan(255)
     expect(pixel(out, 17, 30)[0]).toBe(rim)
-    // The rim's outer corner is round, never darker than the side's.
-    for (let i = 14; i < 20; i++)
-      expect(Math.min(...pixel(out, i, 17).slice(0, 3))).toBeGreaterThanOrEqual(
-        Math.min(...pixel(out, 30, 17).slice(0, 3)),
-      )
+    // At a corner the later side must not thin what the earlier one covered: the corner is as solid as the sides.
+    const { r, g, b } = labelColour(null)
+    for (const [x, y] of [
+      [20, 20],
+      [39, 20],
+      [39, 39],
+      [20, 39],
+    ])
+      expect(pixel(out, x, y)).toEqual([r, g, b, 255])
+    for (const along of [22, 30, 38]) expect(pixel(out, along, 20)).toEqual([r, g, b, 255])
+    expect(pixel(out, 22, 17)[0]).toBe(rim)
   })
 
   it("draws a disc for a point, and an even-odd inside for a polygon", () => {

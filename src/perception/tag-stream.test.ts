@@ -117,6 +117,28 @@ describe("TagStream", () => {
     expect(cut.end()).toEqual([{ type: "point", x: 1, y: 2, mention: null, t: null }])
   })
 
+  it("holds back what a tag within the collection's opening tag could take away", () => {
+    const text = "<collection mention=g <point> <polygon> (1,2) (3,4) (5,6) </polygon> "
+    const cut = new TagStream()
+    expect(cut.push(text)).toEqual([])
+    // The collection never closed, so the point within its opening tag counts, and the polygon is the point's.
+    expect(cut.push("</point>")).toEqual([])
+    expect(cut.end()).toEqual([{ type: "point", x: 1, y: 2, mention: null, t: null }])
+    const closed = new TagStream()
+    expect([...closed.push(text), ...closed.push("</collection>")]).toMatchObject([{ type: "polygon", mention: "g" }])
+  })
+
+  it("inherits from the outermost of collections that never close", () => {
+    const inner = '<collection mention="inner" t=2> <point> (1,2) </point>'
+    const expected = [{ type: "point", x: 1, y: 2, mention: "outer", t: null }]
+    // Streamed, the point comes out of the open collection; behind an open polygon it comes at the end.
+    for (const before of ["", "<polygon> "]) {
+      const stream = new TagStream()
+      const text = `${before}<collection mention="outer"> ${inner}`
+      expect([...stream.push(text), ...stream.end()]).toEqual(expected)
+    }
+  })
+
   it("refuses text after its end", () => {
     const stream = new TagStream()
     stream.end()

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -53,7 +53,9 @@ describe("writeImage", () => {
     expect(await readFile(path, "utf8")).toBe("old")
     await writeFileAtomically(path, "new")
     expect(await readFile(path, "utf8")).toBe("new")
-    await expect(writeFileAtomically(folder, "x")).rejects.toMatchObject({ code: "io" })
+    const taken = join(folder, "folder")
+    await mkdir(taken)
+    await expect(writeFileAtomically(taken, "x")).rejects.toMatchObject({ code: "io" })
     expect((await readdir(folder)).filter((name) => name.endsWith(".part"))).toEqual([])
   })
 })
