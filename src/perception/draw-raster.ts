@@ -171,15 +171,18 @@ class Canvas {
     for (let row = first; row < last; row++) {
       const y = row + 0.5
       // Only the part of the segment that is near this row can be near its pixels.
-      const near = (at: number) => (dy === 0 ? [0, 1] : [(y - reach - y1) / dy, (y + reach - y1) / dy])[at]
-      const [a, b] = [clamp(near(0), 0, 1), clamp(near(1), 0, 1)]
-      const [xa, xb] = [x1 + a * dx, x1 + b * dx]
+      const a = dy === 0 ? 0 : clamp((y - reach - y1) / dy, 0, 1)
+      const b = dy === 0 ? 1 : clamp((y + reach - y1) / dy, 0, 1)
+      const xa = x1 + a * dx
+      const xb = x1 + b * dx
       const from = Math.max(0, Math.floor(Math.min(xa, xb) - reach))
       const to = Math.min(width, Math.ceil(Math.max(xa, xb) + reach))
       for (let column = from; column < to; column++) {
         const x = column + 0.5
         const along = squared === 0 ? 0 : clamp(((x - x1) * dx + (y - y1) * dy) / squared, 0, 1)
-        const distance = Math.hypot(x - x1 - along * dx, y - y1 - along * dy)
+        const awayX = x - x1 - along * dx
+        const awayY = y - y1 - along * dy
+        const distance = Math.sqrt(awayX * awayX + awayY * awayY)
         if (distance < reach) visit(row * width + column, distance)
       }
     }
@@ -198,6 +201,15 @@ class Canvas {
 /** Bilinear, half-pixel centres; a copy where the size stays. */
 function enlarge({ width, height, data }: RgbImage, toWidth: number, toHeight: number): RgbaImage {
   const out = new Uint8ClampedArray(toWidth * toHeight * 4)
+  if (width === toWidth && height === toHeight) {
+    for (let from = 0, to = 0; to < out.length; from += 3, to += 4) {
+      out[to] = data[from]
+      out[to + 1] = data[from + 1]
+      out[to + 2] = data[from + 2]
+      out[to + 3] = 255
+    }
+    return { width, height, data: out }
+  }
   const columns = sources(width, toWidth)
   const rows = sources(height, toHeight)
   let at = 0
