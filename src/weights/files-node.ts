@@ -5,20 +5,39 @@ import { join } from "node:path"
 import { IsaacError } from "../errors"
 import type { ByteSource, FileSet } from "./source"
 
-/** Open one file for random access. Throws not_found or io. */
+/** Most bytes the operating system is asked for in one call; it takes no more than 2³¹ − 1. */
+const PIECE = 1 << 30
+
+/** Open one file for random access. Throws not_found, or io when it is there but cannot be read. */
 export async function openFile(path: string): Promise<ByteSource> {
-  const handle = await open(path, "r").catch((cause) => {
-    throw new IsaacError("not_found", `cannot open ${path}: ${(cause as Error).message}`, { cause })
+  const failed = (cause: unknown, what: string) =>
+    new IsaacError(
+      (cause as NodeJS.ErrnoException).code === "ENOENT" ? "not_found" : "io",
+      `cannot ${what} ${path}: ${(cause as Error).message}`,
+      { cause },
+    )
+  const handle = await open(path, "r").catch((cause: unknown) => {
+    throw failed(cause, "open")
   })
-  const { size } = await handle.stat()
+  const info = await handle.stat()
+  if (!info.isFile()) {
+    await handle.close()
+    throw new IsaacError("io", `${path} is not a file`)
+  }
   return {
     name: path,
-    size,
+    size: info.size,
     async read(offset, length) {
+      if (offset < 0 || length < 0 || offset + length > info.size) {
+        throw new IsaacError("io", `${path}: bytes ${offset}…${offset + length} asked, the file has ${info.size}`)
+      }
       const out = new Uint8Array(length)
       let done = 0
       while (done < length) {
-        const { bytesRead } = await handle.read(out, done, length - done, offset + done)
+        const ask = Math.min(PIECE, length - done)
+        const { bytesRead } = await handle.read(out, done, ask, offset + done).catch((cause: unknown) => {
+          throw failed(cause, "read")
+        })
         if (bytesRead === 0) {
           throw new IsaacError("io", `${path} ended at byte ${offset + done}, ${offset + length} were expected`)
         }

@@ -43,12 +43,21 @@ export interface SafetensorsHeader {
 /** Largest header we read; the published checkpoints have about 100 KB. */
 const MAX_HEADER = 100 << 20
 
+/** How a file begins that a clone without Git LFS has in place of the weights ("version https://git-lfs…"). */
+const LFS_POINTER = "version "
+
 /** Read and check the header. Throws bad_checkpoint with the offending numbers. */
 export async function readSafetensorsHeader(source: ByteSource): Promise<SafetensorsHeader> {
   const bad = (what: string) =>
     new IsaacError("bad_checkpoint", `${source.name} is not a valid safetensors file: ${what}. Download it again.`)
   if (source.size < 8) throw bad(`it has ${source.size} bytes, a header needs at least 8`)
   const first = await source.read(0, 8)
+  if (new TextDecoder().decode(first) === LFS_POINTER) {
+    throw new IsaacError(
+      "bad_checkpoint",
+      `${source.name} is a Git LFS pointer, not the weights. Run "git lfs pull" in its folder, or download the file.`,
+    )
+  }
   const length = Number(new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true))
   if (length > MAX_HEADER) throw bad(`its header claims ${length} bytes`)
   if (8 + length > source.size) throw bad(`its header claims ${length} bytes, the file has ${source.size}`)

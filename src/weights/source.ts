@@ -38,6 +38,20 @@ export function bytesSource(name: string, bytes: Uint8Array): ByteSource {
   }
 }
 
+/** A checkpoint folder in memory: file name → bytes. */
+export function bytesFiles(name: string, files: Readonly<Record<string, Uint8Array>>): FileSet {
+  return {
+    name,
+    async has(file) {
+      return Object.hasOwn(files, file)
+    },
+    async open(file) {
+      if (!Object.hasOwn(files, file)) throw new IsaacError("not_found", `${name} has no file ${file}`)
+      return bytesSource(`${name}/${file}`, files[file])
+    },
+  }
+}
+
 /** All of a small file as text (config, tokenizer, template); `limit` bytes at most. */
 export async function readText(files: FileSet, file: string, limit = 64 << 20): Promise<string> {
   const source = await files.open(file)
