@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest"
+import { readGoldenJson } from "../../test/golden"
+import { parseConfig } from "./config"
+import { checkMemory, planMemory } from "./memory-plan"
+import { parameterTable } from "./parameters"
+
+const published = parseConfig({
+  hidden_size: 2048,
+  intermediate_size: 6144,
+  num_hidden_layers: 28,
+  num_attention_heads: 16,
+  num_key_value_heads: 8,
+  head_dim: 128,
+  vocab_size: 151936,
+  rope_theta: 1e6,
+  max_sequence_length: 16384,
+  vision_max_num_patches: 6144,
+  pixel_shuffle_scale: 2,
+  vision_config: {
+    hidden_size: 1152,
+    intermediate_size: 4304,
+    num_hidden_layers: 27,
+    num_attention_heads: 16,
+    num_patches: 256,
+    patch_size: 16,
+  },
+})
+
+const elements = (config = published) => {
+  let sum = 0
+  for (const { axes } of parameterTable(config).values()) sum += axes.reduce((size, [, n]) => size * n, 1)
+  return sum
+}
+
+describe("memory plan", () => {
+  it("counts the published model's parameters exactly", () => {
+    expect(elements()).toBe(2_567_073_008)
+  })
+
+  it("counts bytes by storage type", () => {
+    expect(planMemory(published, { stored: "f32" }).weights).toBe(4 * 2_567_073_008)
+    const { weights, weightsByType, kv } = planMemory(published, { stored: "bf16", maxContext: 2048, kvStored: "bf16" })
+    expect(weights).toBe((weightsByType.bf16 ?? 0) + (weightsByType.f32 ?? 0))
+    expect(weights / 2_567_073_008).toBeCloseTo(2, 2)
+    expect(kv).toBe(2 * 28 * 8 * 128 * 2048 * 2)
+    const [q8, q4] = (["q8", "q4"] as const).map((stored) => planMemory(published, { stored }).weights)
+    expect(q8 / 2_567_073_008).toBeCloseTo(1.02, 1)
+    expect(q4 / 2_567_073_008).toBeCloseTo(0.53, 1)
+  })
+
+  it("leaves a tied lm_head out, and follows the checkpoint's own types", () => {
+    const head = 151936 * 2048
+    const untied = planMemory(published, { stored: "f32" }).weights
+    expect(untied - planMemory(published, { stored: "f32", tied: true }).weights).toBe(4 * head)
+    const names = [...parameterTable(published).keys()].filter((name) => name !== "lm_head.weight")
+    const tensors = new Map(names.map((name) => [name, { dtype: "F32" }]))
+    expect(planMemory(published, { tensors }).weights).toBe(4 * (2_567_073_008 - head))
+    expect(planMemory(published, { tensors }).loading).toBe(4 * head)
+  })
+
+  it("has room for the largest image and grows with the prompt", () => {
+    const short = planMemory(published, { maxContext: 1 }).activations
+    expect(short).toBeGreaterThan(6144 * (4304 + 1152) * 4)
+    expect(planMemory(published, { maxContext: 16384 }).activations).toBeGreaterThan(short)
+    expect(planMemory(published, { maxContext: 16384, prefillTokens: 1 }).activations).toBe(short)
+  })
+
+  it("refuses with the numbers", () => {
+    const plan = planMemory(parseConfig(readGoldenJson("random-tiny/config.json")))
+    expect(() => checkMemory(plan, plan.total)).not.toThrow()
+    expect(() => checkMemory(plan, plan.total - 1)).toThrow(
+      /of weights \(bf16, f32\).*64 tokens of context.*are allowed/,
+    )
+    try {
+      checkMemory(plan, 1000)
+    } catch (error) {
+      expect(error).toMatchObject({ code: "out_of_memory" })
+    }
+  })
+})
