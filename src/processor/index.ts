@@ -3,9 +3,21 @@
  * everywhere is exported here; `decode-image-node`, `decode-image-web` and `image-source-node` are imported by name.
  */
 
+export { ChatTemplate, type RenderOptions, type TemplateMessage } from "./chat-template"
 export { imageToEvent } from "./image-event"
 export { type DecodeImage, type ImageFile, type ImageInput, loadImage } from "./image-input"
+export {
+  IsaacProcessor,
+  type MessagesInput,
+  type ProcessOptions,
+  type ProcessorInit,
+  type ProcessorOutput,
+  type TextInput,
+} from "./isaac-processor"
+export type { Message, Part, Role } from "./messages"
 export { patchify } from "./patchify"
 export { resizeBilinear } from "./resize-bilinear"
 export { MAX_PIXELS, type RawPixels, type RgbImage, toRgbImage } from "./rgb-image"
+export { type EncodeOptions, Tokenizer } from "./tokenizer"
+export type { AddedToken } from "./tokenizer-files"
 export { targetSize, type VisionSizing } from "./vision-sizing"

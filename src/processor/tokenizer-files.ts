@@ -1,0 +1,171 @@
+/** The tokenizer's definition from a checkpoint's files: tokenizer.json, or vocab.json and merges.txt. */
+
+import { IsaacError } from "../errors"
+import { type FileSet, readJson, readText } from "../weights/source"
+import { BYTE_CHARACTERS } from "./byte-level"
+
+/** A token that is matched in the text itself, before any splitting or merging. */
+export interface AddedToken {
+  readonly id: number
+  readonly content: string
+  /** Control tokens, left out of a decoded answer; `<think>` and the like are added but not special. */
+  readonly special: boolean
+  /** The token swallows white space on this side. */
+  readonly lstrip: boolean
+  readonly rstrip: boolean
+}
+
+export interface TokenizerDefinition {
+  /** For messages: the folder. */
+  readonly name: string
+  /** In the format of tokenizer.json, without added tokens. */
+  readonly pipeline: Record<string, unknown>
+  /** Vocabulary entry (in byte-level characters) → id. */
+  readonly vocab: ReadonlyMap<string, number>
+  readonly added: readonly AddedToken[]
+}
+
+/**
+ * Qwen2's way to cut text into the words that BPE works on: contractions, words with one leading character, digits one
+ * by one, runs of punctuation, line ends, white space. It is applied with Oniguruma's meaning of `\s`.
+ */
+const QWEN2_WORDS =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" +
+  "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+/**
+ * Reads tokenizer.json where there is one, else vocab.json and merges.txt as a Qwen2 tokenizer. Added tokens come from
+ * tokenizer.json, then tokenizer_config.json (`added_tokens_decoder`), then added_tokens.json.
+ *
+ * @throws IsaacError `bad_checkpoint` when the files are missing, malformed or contradict each other, `unsupported`
+ *   for tokenizers of another kind than byte-level BPE
+ */
+export async function readTokenizerDefinition(files: FileSet): Promise<TokenizerDefinition> {
+  const config = await readIfPresent(files, "tokenizer_config.json")
+  const definition = await readIfPresent(files, "tokenizer.json")
+  const pipeline = definition ?? (await qwen2Pipeline(files))
+  const vocab = checkByteLevelBpe(pipeline, files.name)
+  const listed = Array.isArray(definition?.added_tokens) ? definition.added_tokens : []
+  const added = new Map<number, AddedToken>()
+  const sources = [
+    listed.map((entry) => [entry?.id, entry] as const),
+    Object.entries(record(config?.added_tokens_decoder)),
+    definition ? [] : await legacyAddedTokens(files, config),
+  ]
+  for (const [id, entry] of sources.flat()) {
+    const token = parseAddedToken(Number(id), entry, files.name)
+    const known = added.get(token.id)
+    if (known && known.content !== token.content) {
+      throw new IsaacError(
+        "bad_checkpoint",
+        `${files.name}: id ${token.id} is the added token ${JSON.stringify(known.content)} in one tokenizer file and ` +
+          `${JSON.stringify(token.content)} in another.`,
+      )
+    }
+    if (!known) added.set(token.id, token)
+  }
+  return { name: files.name, pipeline: { ...pipeline, added_tokens: [] }, vocab, added: [...added.values()] }
+}
+
+/** vocab.json and merges.txt as the tokenizer.json they would be. */
+async function qwen2Pipeline(files: FileSet): Promise<Record<string, unknown>> {
+  for (const file of ["vocab.json", "merges.txt"]) {
+    if (await files.has(file)) continue
+    throw new IsaacError(
+      "bad_checkpoint",
+      `${files.name} has no tokenizer: it needs tokenizer.json, or vocab.json and merges.txt (${file} is missing).`,
+    )
+  }
+  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false }
+  const words = { type: "Split", pattern: { Regex: QWEN2_WORDS }, behavior: "Isolated", invert: false }
+  const merges = (await readText(files, "merges.txt"))
+    .split(/\r?\n/)
+    .filter((line, index) => line !== "" && !(index === 0 && line.startsWith("#version")))
+  return {
+    version: "1.0",
+    normalizer: { type: "NFC" },
+    pre_tokenizer: { type: "Sequence", pretokenizers: [words, byteLevel] },
+    post_processor: byteLevel,
+    decoder: byteLevel,
+    model: { type: "BPE", vocab: await readJson(files, "vocab.json"), merges },
+  }
+}
+
+function checkByteLevelBpe(pipeline: Record<string, unknown>, name: string): Map<string, number> {
+  const model = record(pipeline.model)
+  if (!isRecord(model.vocab) || !Array.isArray(model.merges)) {
+    throw new IsaacError("bad_checkpoint", `${name}: the tokenizer has no BPE vocabulary and merges.`)
+  }
+  // Old files of tokenizer.json leave the model's type out.
+  const kinds = [model.type ?? "BPE", record(pipeline.decoder).type]
+  if (kinds[0] !== "BPE" || kinds[1] !== "ByteLevel") {
+    throw new IsaacError(
+      "unsupported",
+      `${name}: the tokenizer is ${kinds.join(" with decoder ")}; only BPE with decoder ByteLevel is supported.`,
+    )
+  }
+  const vocab = new Map<string, number>()
+  for (const [entry, id] of Object.entries(model.vocab)) vocab.set(entry, checkId(id, entry, name))
+  const missing = BYTE_CHARACTERS.filter((character) => !vocab.has(character))
+  if (missing.length > 0) {
+    throw new IsaacError(
+      "bad_checkpoint",
+      `${name}: the tokenizer's vocabulary lacks ${missing.length} of the 256 bytes, so some text has no ids.`,
+    )
+  }
+  return vocab
+}
+
+/** added_tokens.json maps content to id; what is special is told by the names of roles elsewhere. */
+async function legacyAddedTokens(
+  files: FileSet,
+  config: Record<string, unknown> | undefined,
+): Promise<[string, Record<string, unknown>][]> {
+  const ids = await readIfPresent(files, "added_tokens.json")
+  const roles = await readIfPresent(files, "special_tokens_map.json")
+  const special = new Set([...specialContents(config), ...specialContents(roles)])
+  return Object.entries(ids ?? {}).map(([content, id]) => [String(id), { content, special: special.has(content) }])
+}
+
+/** The contents under `eos_token`, `pad_token`, …, `additional_special_tokens`: each a string or {content}. */
+function specialContents(config: Record<string, unknown> | undefined): string[] {
+  return Object.entries(config ?? {})
+    .filter(([key]) => /^(bos|eos|pad|unk|sep|cls|mask)_token$|^additional_special_tokens$/.test(key))
+    .flatMap(([, value]) => (Array.isArray(value) ? value : [value]))
+    .map((value) => (isRecord(value) ? value.content : value))
+    .filter((value) => typeof value === "string")
+}
+
+function parseAddedToken(id: number, entry: unknown, name: string): AddedToken {
+  const { content, special, lstrip, rstrip, single_word } = record(entry)
+  if (typeof content !== "string" || content === "") {
+    throw new IsaacError("bad_checkpoint", `${name}: the added token ${id} has no content.`)
+  }
+  if (single_word === true) {
+    throw new IsaacError("unsupported", `${name}: the added token ${JSON.stringify(content)} is a single_word token.`)
+  }
+  return {
+    id: checkId(id, content, name),
+    content,
+    special: special === true,
+    lstrip: lstrip === true,
+    rstrip: rstrip === true,
+  }
+}
+
+function checkId(id: unknown, entry: string, name: string): number {
+  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < 2 ** 31) return id
+  throw new IsaacError("bad_checkpoint", `${name}: the token ${JSON.stringify(entry)} has the id ${String(id)}.`)
+}
+
+async function readIfPresent(files: FileSet, file: string): Promise<Record<string, unknown> | undefined> {
+  return (await files.has(file)) ? readJson(files, file) : undefined
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+}
+
+function record(value: unknown): Record<string, unknown> {
+  return isRecord(value) ? value : {}
+}

@@ -1,0 +1,185 @@
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { beforeAll, describe, expect, it } from "vitest"
+import { openFolder } from "../weights/files-node"
+import { bytesSource, type FileSet } from "../weights/source"
+import { Tokenizer } from "./tokenizer"
+
+interface Cases {
+  /** Ids with added tokens parsed (special) and with a tokenizer that has none (plain). */
+  cases: { text: string; plain: number[]; special: number[]; decoded: string; skipped: string }[]
+  decoded: { ids: number[]; decoded: string; skipped: string }[]
+}
+
+const path = (relative: string) => fileURLToPath(new URL(`../../${relative}`, import.meta.url))
+const golden = JSON.parse(readFileSync(path("test/fixtures/tokenizer/isaac-tiny.json"), "utf8")) as Cases
+let tiny: FileSet
+beforeAll(async () => {
+  tiny = await openFolder(path("models/isaac-tiny"))
+})
+
+const without = (files: FileSet, ...hidden: string[]): FileSet => ({
+  ...files,
+  has: async (file) => !hidden.includes(file) && files.has(file),
+})
+
+/** `files` with some of them replaced; null takes a file away. */
+const replaced = (files: FileSet, contents: Record<string, string | object | null>): FileSet => ({
+  name: files.name,
+  has: async (file) => (file in contents ? contents[file] !== null : files.has(file)),
+  open: async (file) => {
+    const content = contents[file]
+    if (content === undefined || content === null) return files.open(file)
+    return bytesSource(file, new TextEncoder().encode(typeof content === "string" ? content : JSON.stringify(content)))
+  },
+})
+
+const sources: Record<string, (files: FileSet) => FileSet> = {
+  "tokenizer.json": (files) => without(files, "vocab.json", "merges.txt"),
+  "vocab.json and merges.txt": (files) => without(files, "tokenizer.json"),
+}
+
+for (const [name, choose] of Object.entries(sources)) {
+  describe(`a tokenizer from ${name} equals the reference`, () => {
+    let tokenizer: Tokenizer
+    beforeAll(async () => {
+      tokenizer = await Tokenizer.load(choose(tiny))
+    })
+
+    it("in the ids of odd texts, with and without special tokens", () => {
+      expect(golden.cases.length).toBe(320)
+      for (const { text, plain, special } of golden.cases) {
+        expect({ text, ids: [...tokenizer.encode(text)] }).toEqual({ text, ids: plain })
+        expect({ text, ids: [...tokenizer.encode(text, { special: true })] }).toEqual({ text, ids: special })
+      }
+    })
+
+    it("in the text of ids, also those that break characters", () => {
+      for (const { special, decoded, skipped } of golden.cases) {
+        expect(tokenizer.decode(special)).toBe(decoded)
+        expect(tokenizer.decode(special, { skipSpecial: true })).toBe(skipped)
+      }
+      expect(golden.decoded.length).toBe(200)
+      for (const { ids, decoded, skipped } of golden.decoded) {
+        expect(tokenizer.decode(ids)).toBe(decoded)
+        expect(tokenizer.decode(ids, { skipSpecial: true })).toBe(skipped)
+      }
+    })
+
+    it("knows its special tokens from the checkpoint", () => {
+      expect(tokenizer.size).toBe(768)
+      expect(tokenizer.added.length).toBe(26)
+      expect(tokenizer.idOf("<|im_end|>")).toBe(744)
+      expect(tokenizer.isSpecial(744)).toBe(true)
+      expect(tokenizer.idOf("<think>")).toBe(766)
+      expect(tokenizer.isSpecial(766)).toBe(false)
+      expect(tokenizer.idOf("<image>")).toBeUndefined()
+    })
+  })
+}
+
+describe("Tokenizer", () => {
+  let tokenizer: Tokenizer
+  beforeAll(async () => {
+    tokenizer = await Tokenizer.load(tiny)
+  })
+
+  it("gives the bytes of each token, which together are the text", () => {
+    const text = "Größe 日本 😀 <|im_end|>"
+    const ids = tokenizer.encode(text, { special: true })
+    expect(ids.at(-1)).toBe(744)
+    const bytes = [...ids].flatMap((id) => [...tokenizer.tokenBytes(id)])
+    expect(bytes).toEqual([...new TextEncoder().encode(text)])
+  })
+
+  it("has no bytes and no text for ids without a token", () => {
+    expect(tokenizer.tokenBytes(768).length).toBe(0)
+    expect(tokenizer.tokenBytes(-1).length).toBe(0)
+    expect(tokenizer.decode([-418, 40, 99_999])).toBe("I")
+  })
+
+  it("keeps a byte order mark and an unfinished character", () => {
+    expect(tokenizer.decode(tokenizer.encode("\ufeffa"))).toBe("\ufeffa")
+    const emoji = tokenizer.encode("😀")
+    expect(tokenizer.decode(emoji.slice(0, -1))).toBe("\ufffd")
+  })
+
+  it("splits text at added tokens, the longest first", () => {
+    expect(tokenizer.split("a<|im_start|>b</think>")).toEqual(["a", 743, "b", 767])
+    expect(tokenizer.split("plain")).toEqual(["plain"])
+    expect(tokenizer.split("")).toEqual([])
+  })
+
+  it("encodes 100 000 characters of any kind in a moment", () => {
+    for (const text of [
+      "the red circle ".repeat(6667),
+      "a".repeat(100_000),
+      " ".repeat(100_000),
+      "<".repeat(100_000),
+    ]) {
+      expect(tokenizer.decode(tokenizer.encode(text, { special: true }))).toBe(text)
+    }
+  })
+
+  it("reads added tokens without their flags from added_tokens.json", async () => {
+    const config = JSON.parse(readFileSync(path("models/isaac-tiny/tokenizer_config.json"), "utf8"))
+    const files = replaced(without(tiny, "tokenizer.json"), {
+      "tokenizer.json": null,
+      "tokenizer_config.json": { ...config, added_tokens_decoder: undefined },
+      "added_tokens.json": { "<|im_end|>": 744, "<think>": 766, "<|endoftext|>": 742 },
+    })
+    const legacy = await Tokenizer.load(files)
+    expect([...legacy.encode("<think><|im_end|>", { special: true })]).toEqual([766, 744])
+    expect([766, 744, 742].map((id) => legacy.isSpecial(id))).toEqual([false, true, true])
+  })
+
+  it("lets added tokens swallow white space where the checkpoint says so", async () => {
+    const files = replaced(tiny, {
+      "tokenizer_config.json": {
+        added_tokens_decoder: { 768: { content: "<mask>", lstrip: true }, 769: { content: "<end>", rstrip: true } },
+      },
+    })
+    const wide = await Tokenizer.load(files)
+    expect(wide.size).toBe(770)
+    expect(wide.split("a <mask> b <end> \n c")).toEqual(["a", 768, " b ", 769, "c"])
+  })
+})
+
+describe("malformed tokenizers are refused with the folder's name and the reason", () => {
+  const definition = () => JSON.parse(readFileSync(path("models/isaac-tiny/tokenizer.json"), "utf8"))
+  const failure = (contents: Record<string, string | object | null>) =>
+    Tokenizer.load(replaced(tiny, contents)).then(
+      () => "loaded",
+      (error) => `${error.code}: ${error.message}`,
+    )
+
+  it("no files", async () => {
+    const none = { "tokenizer.json": null, "vocab.json": null }
+    expect(await failure(none)).toMatch(/^bad_checkpoint: .*isaac-tiny has no tokenizer.*vocab\.json is missing/)
+    expect(await failure({ "tokenizer.json": null, "merges.txt": null })).toMatch(/merges\.txt is missing/)
+  })
+
+  it("other kinds and broken pipelines", async () => {
+    const unigram = { ...definition(), model: { ...definition().model, type: "Unigram" } }
+    expect(await failure({ "tokenizer.json": unigram })).toMatch(/^unsupported: .*Unigram/)
+    expect(await failure({ "tokenizer.json": { ...definition(), model: null } })).toMatch(/no BPE vocabulary/)
+    const broken = { ...definition(), normalizer: { type: "Nonsense" } }
+    expect(await failure({ "tokenizer.json": broken })).toMatch(/^bad_checkpoint: .*cannot be built.*Nonsense/)
+    expect(await failure({ "tokenizer.json": "{" })).toMatch(/^bad_checkpoint: .*not valid JSON/)
+  })
+
+  it("ids and bytes that are missing or contradict each other", async () => {
+    const noSpace = definition()
+    delete noSpace.model.vocab.Ġ
+    expect(await failure({ "tokenizer.json": noSpace })).toMatch(/lacks 1 of the 256 bytes/)
+    const badId = definition()
+    badId.model.vocab.a = "seven"
+    expect(await failure({ "tokenizer.json": badId })).toMatch(/"a" has the id seven/)
+    const config = { added_tokens_decoder: { 744: { content: "<|stop|>", special: true } } }
+    expect(await failure({ "tokenizer_config.json": config })).toMatch(/id 744 .*"<\|im_end\|>".*"<\|stop\|>"/)
+    const empty = { added_tokens_decoder: { 768: { special: true } } }
+    expect(await failure({ "tokenizer_config.json": empty })).toMatch(/added token 768 has no content/)
+    const word = { added_tokens_decoder: { 768: { content: "w", single_word: true } } }
+    expect(await failure({ "tokenizer_config.json": word })).toMatch(/^unsupported: .*"w" is a single_word/)
+  })
+})

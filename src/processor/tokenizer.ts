@@ -1,0 +1,135 @@
+/** Text ⇄ token ids: byte-level BPE with added tokens. */
+
+import { Tokenizer as BpeTokenizer } from "@huggingface/tokenizers"
+import { IsaacError } from "../errors"
+import type { FileSet } from "../weights/source"
+import { entryBytes } from "./byte-level"
+import { type AddedToken, readTokenizerDefinition, type TokenizerDefinition } from "./tokenizer-files"
+
+export interface EncodeOptions {
+  /**
+   * True: added tokens written in the text (`<|im_end|>`, `<think>`) become their ids; for rendered templates.
+   * False (default): they are ordinary characters; for text that a user typed.
+   */
+  readonly special?: boolean
+}
+
+/** Immutable; one per checkpoint. */
+export class Tokenizer {
+  /** Largest id + 1. The model's embedding may have more rows; those have no text. */
+  readonly size: number
+  /** The added tokens, special or not. */
+  readonly added: readonly AddedToken[]
+  /** Normaliser, splitter and merges, ignorant of added tokens. */
+  readonly #bpe: BpeTokenizer
+  readonly #ids: ReadonlyMap<string, number>
+  /** [size] what each id stands for; empty where there is no such token. */
+  readonly #bytes: readonly Uint8Array[]
+  readonly #special: ReadonlySet<number>
+  readonly #addedByContent: ReadonlyMap<string, AddedToken>
+  /** Finds added tokens, the leftmost first and of those the longest. */
+  readonly #addedPattern: RegExp | undefined
+
+  /**
+   * The tokenizer of a checkpoint; see `readTokenizerDefinition` for the files.
+   *
+   * @throws IsaacError `bad_checkpoint` or `unsupported`
+   */
+  static async load(files: FileSet): Promise<Tokenizer> {
+    return new Tokenizer(await readTokenizerDefinition(files))
+  }
+
+  constructor({ name, pipeline, vocab, added }: TokenizerDefinition) {
+    try {
+      this.#bpe = new BpeTokenizer(pipeline, {})
+    } catch (cause) {
+      throw new IsaacError("bad_checkpoint", `${name}: the tokenizer cannot be built: ${(cause as Error).message}`, {
+        cause,
+      })
+    }
+    const utf8 = new TextEncoder()
+    const ids = new Map(vocab)
+    const bytes: Uint8Array[] = []
+    for (const [entry, id] of vocab) bytes[id] = entryBytes(entry) ?? utf8.encode(entry)
+    for (const { id, content } of added) {
+      ids.set(content, id)
+      bytes[id] = utf8.encode(content)
+    }
+    this.#ids = ids
+    this.#bytes = Array.from(bytes, (entry) => entry ?? new Uint8Array(0))
+    this.size = this.#bytes.length
+    this.added = added
+    this.#special = new Set(added.filter(({ special }) => special).map(({ id }) => id))
+    this.#addedByContent = new Map(added.map((token) => [token.content, token]))
+    this.#addedPattern = addedPattern(added)
+  }
+
+  /** The ids of `text`; no ids are put around it. */
+  encode(text: string, { special = false }: EncodeOptions = {}): Int32Array {
+    const ids: number[] = []
+    for (const piece of special ? this.split(text) : [text]) {
+      if (typeof piece === "number") ids.push(piece)
+      else if (piece !== "") for (const id of this.#bpe.encode(piece).ids) ids.push(id)
+    }
+    return Int32Array.from(ids)
+  }
+
+  /** `text` cut at its added tokens: the ids of those, and the ordinary text between them. */
+  split(text: string): (string | number)[] {
+    if (!this.#addedPattern) return [text]
+    const pieces: (string | number)[] = []
+    let end = 0
+    for (const match of text.matchAll(this.#addedPattern)) {
+      const token = this.#addedByContent.get(match[0]) ?? this.#addedByContent.get(match[0].trim())
+      if (!token) continue
+      if (match.index > end) pieces.push(text.slice(end, match.index))
+      pieces.push(token.id)
+      end = match.index + match[0].length
+    }
+    if (end < text.length) pieces.push(text.slice(end))
+    return pieces
+  }
+
+  /**
+   * The text of `ids`. Bytes that are no UTF-8 become U+FFFD; ids that no token has are left out.
+   *
+   * @param skipSpecial leave special tokens out (default false)
+   */
+  decode(ids: Iterable<number>, { skipSpecial = false }: { skipSpecial?: boolean } = {}): string {
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+    let text = ""
+    for (const id of ids) {
+      if (skipSpecial && this.isSpecial(id)) continue
+      text += decoder.decode(this.tokenBytes(id), { stream: true })
+    }
+    return text + decoder.decode()
+  }
+
+  /** The bytes of one token, often a part of a character; none where no token has this id. Do not change them. */
+  tokenBytes(id: number): Uint8Array {
+    return this.#bytes[id] ?? new Uint8Array(0)
+  }
+
+  /** True for control tokens such as `<|im_end|>`, which are no part of an answer's text. */
+  isSpecial(id: number): boolean {
+    return this.#special.has(id)
+  }
+
+  /** The id of an added token, or of a vocabulary entry in byte-level characters (`Ġthe`). */
+  idOf(token: string): number | undefined {
+    return this.#ids.get(token)
+  }
+}
+
+function addedPattern(added: readonly AddedToken[]): RegExp | undefined {
+  if (added.length === 0) return undefined
+  const alternatives = [...added]
+    .sort((a, b) => b.content.length - a.content.length)
+    .map(({ content, lstrip, rstrip }) => `${lstrip ? "\\s*" : ""}${escapeRegExp(content)}${rstrip ? "\\s*" : ""}`)
+  return new RegExp(alternatives.join("|"), "g")
+}
+
+/** `text` as a pattern that matches just it. */
+export function escapeRegExp(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")
+}
