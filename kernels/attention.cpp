@@ -23,18 +23,21 @@ constexpr float LOWEST = -3.402823466e38f;
 extern "C" ISAAC_EXPORT(kv_block_tokens) int kv_block_tokens() { return KV_BLOCK; }
 extern "C" ISAAC_EXPORT(query_rows) int query_rows() { return QUERY_ROWS; }
 
-// Vectors in a tile of attend_few with MR rows: few rows need more of them to have eight sums under way.
+// Vectors in a tile of attend_few with MR rows: few rows need more of them to have enough sums under way.
 template <int MR>
 constexpr int few_vectors() {
-  int vectors = MR == 1 ? 8 : MR == 2 ? 4 : 2;
+  int vectors = MR <= 2 ? 4 : 2;
   return vectors * LANES > KV_BLOCK ? KV_BLOCK / LANES : vectors;
 }
 constexpr int FEW_COLUMNS = few_vectors<1>() * LANES;
 
+// Floats that the state of a panel of queries takes, see QueryPanel.
+constexpr int panel_state(int head_dim) { return (2 * head_dim + 3) * PANEL; }
+
 // Floats of scratch memory that a thread needs for either kernel.
 extern "C" ISAAC_EXPORT(attention_scratch) int attention_scratch(int head_dim) {
   int widened = 2 * head_dim * KV_BLOCK + FEW_COLUMNS;
-  int many = QUERY_PANELS * 2 * PANEL * (head_dim + 1) + KV_BLOCK * PANEL;
+  int many = QUERY_PANELS * panel_state(head_dim) + KV_BLOCK * PANEL;
   int few = TILE_ROWS * (2 * head_dim + FEW_COLUMNS + 2 * KV_BLOCK);
   return widened + (many > few ? many : few);
 }
@@ -131,7 +134,45 @@ struct HeadBlock {
 struct QueryPanel {
   float *q, *out;       // [head_dim][PANEL]
   float *largest, *sum;  // [PANEL]: of the softmax so far
+  float* rescale;        // [PANEL]
 };
+
+// One vector of a panel's columns: scores become exp(score · scale − largest), the largest and the sum so far are brought
+// up to date. With `masked`, lane i sees the first visible + i keys. Returns whether any maximum grew; `rescale` then is
+// what results so far must be multiplied by.
+ISAAC_NOINLINE bool softmax_lanes(float* column, int keys, vf scale, bool masked, int visible, float* largest_at,
+                                  float* sum_at, float* rescale) {
+  if (masked) {
+    for (int key = 0; key < keys; key++) store(column + key * PANEL, load(column + key * PANEL) * scale);
+    scale = splat(1.0f);
+    for (int lane = 0; lane < LANES; lane++) {
+      int from = visible + lane > 0 ? visible + lane : 0;
+      for (int key = from; key < keys; key++) column[key * PANEL + lane] = -__builtin_huge_valf();
+    }
+  }
+  vf before = load(largest_at);
+  vf peaks[2] = {before, before};
+  int key = 0;
+  for (; key + 2 <= keys; key += 2) {
+    peaks[0] = max(peaks[0], load(column + key * PANEL) * scale);
+    peaks[1] = max(peaks[1], load(column + (key + 1) * PANEL) * scale);
+  }
+  if (key < keys) peaks[0] = max(peaks[0], load(column + key * PANEL) * scale);
+  vf largest = max(peaks[0], peaks[1]);
+  vf factor = exp_(before - largest);
+  vf sum = load(sum_at) * factor;
+  for (key = 0; key < keys; key++) {
+    vf p = exp_(fma(load(column + key * PANEL), scale, -largest));
+    store(column + key * PANEL, p);
+    sum += p;
+  }
+  store(largest_at, largest);
+  store(sum_at, sum);
+  store(rescale, factor);
+  bool grown = false;
+  for (int lane = 0; lane < LANES; lane++) grown |= !(factor[lane] == 1.0f);
+  return grown;
+}
 
 // Take a panel of queries through the first `keys` keys of a block. With `masked`, lane i sees the first visible + i.
 ISAAC_INLINE void attend_block(const QueryPanel& panel, const HeadBlock& block, int keys, int dim, float scale,
@@ -142,55 +183,31 @@ ISAAC_INLINE void attend_block(const QueryPanel& panel, const HeadBlock& block, 
   for (int tile = 0; tile < key_tiles.tiles; tile++) {
     int start = key_tiles.start(tile);
     with_rows(key_tiles.rows(tile), [&](auto n) {
-      constexpr int MR = decltype(n)::count;
-      vf sums[MR][NV] = {};
-      multiply_add<MR, NV>(sums, block.keys + start, KV_BLOCK, panel.q, PANEL, dim);
-      ISAAC_UNROLL
-      for (int r = 0; r < MR; r++) {
-        ISAAC_UNROLL
-        for (int v = 0; v < NV; v++) store(scores + (start + r) * PANEL + v * LANES, sums[r][v] * scale);
-      }
+      multiply_tile<decltype(n)::count, NV>(block.keys + start, KV_BLOCK, panel.q, PANEL, dim, scores + start * PANEL,
+                                            PANEL, false);
     });
   }
   // 2. Softmax over the keys, which lie in different rows: lane by lane.
-  vf rescale[NV];
+  bool grown = false;
   for (int v = 0; v < NV; v++) {
-    float* column = scores + v * LANES;
-    vi limit = {};
-    for (int lane = 0; lane < LANES; lane++) limit[lane] = visible + v * LANES + lane;
-    vf before = load(panel.largest + v * LANES), largest = before;
-    for (int key = 0; key < keys; key++) {
-      vf s = load(column + key * PANEL);
-      if (masked) s = key < limit ? s : splat(LOWEST);
-      largest = max(largest, s);
-    }
-    rescale[v] = exp_(before - largest);
-    vf sum = load(panel.sum + v * LANES) * rescale[v];
-    for (int key = 0; key < keys; key++) {
-      vf p = exp_(load(column + key * PANEL) - largest);
-      if (masked) p = key < limit ? p : vf{};
-      store(column + key * PANEL, p);
-      sum += p;
-    }
-    store(panel.largest + v * LANES, largest);
-    store(panel.sum + v * LANES, sum);
+    grown |= softmax_lanes(scores + v * LANES, keys, splat(scale), masked, visible + v * LANES,
+                           panel.largest + v * LANES, panel.sum + v * LANES, panel.rescale + v * LANES);
   }
   // 3. Results [head_dim][PANEL] = results · rescale + Vᵀ·P.
+  if (grown) {
+    for (int d = 0; d < dim; d++) {
+      for (int v = 0; v < NV; v++) {
+        float* out = panel.out + d * PANEL + v * LANES;
+        store(out, load(out) * load(panel.rescale + v * LANES));
+      }
+    }
+  }
   Tiling dim_tiles(dim);
   for (int tile = 0; tile < dim_tiles.tiles; tile++) {
     int start = dim_tiles.start(tile);
     with_rows(dim_tiles.rows(tile), [&](auto n) {
-      constexpr int MR = decltype(n)::count;
-      vf sums[MR][NV] = {};
-      multiply_add<MR, NV>(sums, block.values + start, dim, scores, PANEL, keys);
-      ISAAC_UNROLL
-      for (int r = 0; r < MR; r++) {
-        ISAAC_UNROLL
-        for (int v = 0; v < NV; v++) {
-          float* out = panel.out + (start + r) * PANEL + v * LANES;
-          store(out, fma(load(out), rescale[v], sums[r][v]));
-        }
-      }
+      multiply_tile<decltype(n)::count, NV>(block.values + start, dim, scores, PANEL, keys, panel.out + start * PANEL,
+                                            PANEL, true);
     });
   }
 }
@@ -216,8 +233,9 @@ ISAAC_KERNEL(attend, AttendArgs) {
 
     QueryPanel panel[QUERY_PANELS];
     for (int p = 0; p < panels; p++) {
-      float* at = state + p * 2 * PANEL * (dim + 1);
-      panel[p] = {at, at + dim * PANEL, at + 2 * dim * PANEL, at + 2 * dim * PANEL + PANEL};
+      float* at = state + p * panel_state(dim);
+      float* softmax = at + 2 * dim * PANEL;
+      panel[p] = {at, at + dim * PANEL, softmax, softmax + PANEL, softmax + 2 * PANEL};
       for (int lane = 0; lane < PANEL; lane++) {
         int query = p * PANEL + lane;
         const float* row = q + static_cast<size_t>(query) * stride;
@@ -269,7 +287,7 @@ ISAAC_INLINE void attend_heads(const AttendArgs* a, const Queries& query, int kv
   float* weights = scores + MR * KV_BLOCK;                     // [KV_BLOCK][MR]
   float* packed = weights + KV_BLOCK * MR;                     // q [head_dim][MR]
   float* result = packed + dim * MR;                           // [MR][padded]
-  float largest[MR], sum[MR], rescale[MR];
+  float largest[MR], sum[MR];
   for (int r = 0; r < MR; r++) {
     for (int d = 0; d < dim; d++) packed[d * MR + r] = q[r * dim + d];
     for (int d = 0; d < padded; d++) result[r * padded + d] = 0.0f;
@@ -283,21 +301,20 @@ ISAAC_INLINE void attend_heads(const AttendArgs* a, const Queries& query, int kv
     int keys = left < KV_BLOCK ? left : KV_BLOCK;
     // 1. Scores [MR][keys]: a lane is a key. What lies behind the last key is computed and dropped.
     for (int key = 0; key < keys; key += COLUMNS) {
-      vf sums[MR][NV] = {};
-      multiply_add<MR, NV>(sums, packed, MR, kv.keys + key, KV_BLOCK, dim);
-      ISAAC_UNROLL
-      for (int r = 0; r < MR; r++) {
-        ISAAC_UNROLL
-        for (int v = 0; v < NV; v++) store(scores + r * KV_BLOCK + key + v * LANES, sums[r][v] * scale);
-      }
+      multiply_tile<MR, NV>(packed, MR, kv.keys + key, KV_BLOCK, dim, scores + key, KV_BLOCK, false);
     }
     // 2. Softmax.
     for (int r = 0; r < MR; r++) {
       float* s = scores + r * KV_BLOCK;
       int end = (keys + LANES - 1) / LANES * LANES;
-      for (int key = keys; key < end; key++) s[key] = LOWEST;
+      for (int key = keys; key < end; key++) s[key] = s[0];
       vf peak = splat(largest[r]);
-      for (int key = 0; key < end; key += LANES) peak = max(peak, load(s + key));
+      for (int key = 0; key < end; key += LANES) {
+        vf scaled = load(s + key) * scale;
+        store(s + key, scaled);
+        peak = max(peak, scaled);
+      }
+      for (int key = keys; key < end; key++) s[key] = -__builtin_huge_valf();
       float before = largest[r];
       largest[r] = max_lanes(peak);
       vf shift = splat(largest[r]), total = {};
@@ -307,23 +324,17 @@ ISAAC_INLINE void attend_heads(const AttendArgs* a, const Queries& query, int kv
         total += p;
       }
       vf factor = exp_(splat(before) - shift);
-      rescale[r] = factor[0];
-      sum[r] = sum[r] * rescale[r] + sum_lanes(total);
+      sum[r] = sum[r] * factor[0] + sum_lanes(total);
+      for (int d = 0; d < padded; d += LANES) {
+        float* to = result + r * padded + d;
+        store(to, load(to) * factor);
+      }
       for (int key = 0; key < keys; key++) weights[key * MR + r] = s[key];
     }
     // 3. Results [MR][head_dim]: a lane is a number of the head. Lanes behind the last one read what follows a row of
     //    values (blocks end with room for that) and are dropped.
     for (int d = 0; d < dim; d += COLUMNS) {
-      vf sums[MR][NV] = {};
-      multiply_add<MR, NV>(sums, weights, MR, kv.values + d, dim, keys);
-      ISAAC_UNROLL
-      for (int r = 0; r < MR; r++) {
-        ISAAC_UNROLL
-        for (int v = 0; v < NV; v++) {
-          float* out = result + r * padded + d + v * LANES;
-          store(out, fma(load(out), splat(rescale[r]), sums[r][v]));
-        }
-      }
+      multiply_tile<MR, NV>(weights, MR, kv.values + d, dim, keys, result + d, padded, true);
     }
   }
 

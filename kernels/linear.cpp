@@ -13,12 +13,16 @@
 #include "tile.h"
 
 constexpr int K_MULTIPLE = 4;
-// Sums start anew after so many products and are added up outside: keeps the rounding error of long rows small.
+// Products along K are summed in runs of so many, and the sums added up: keeps the rounding error of long rows small, and
+// a panel's run in the first cache while all rows pass it.
 constexpr int K_CHUNK = 512;
+// Most rows in a job: their sums are on the stack.
+constexpr int LINEAR_ROWS = 256;
 
 // TypeScript sizes buffers by these.
 extern "C" ISAAC_EXPORT(panel_columns) int panel_columns() { return PANEL; }
 extern "C" ISAAC_EXPORT(tile_rows) int tile_rows() { return TILE_ROWS; }
+extern "C" ISAAC_EXPORT(linear_rows) int linear_rows() { return LINEAR_ROWS; }
 extern "C" ISAAC_EXPORT(k_multiple) int k_multiple() { return K_MULTIPLE; }
 
 // ── Packing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -118,80 +122,93 @@ struct LinearArgs {
   Arg bias;      // [columns] or 0
   Arg residual;  // [rows, columns] or 0
   Arg activation;
-  Arg rows, columns, k;
+  Arg rows, columns, k;  // at most LINEAR_ROWS rows
   Arg k_start, k_end;  // this job's range of K. The first one stores its sums, the next add theirs, the last finishes.
 };
 
-// One step along K of a panel, widened to floats.
-struct F32Panel {
-  typedef float Element;
-  static constexpr int STEP = 1;
-  static ISAAC_ALWAYS_INLINE void load_step(const float* p, vf (&w)[STEP][TILE_VECTORS]) {
-    ISAAC_UNROLL
-    for (int v = 0; v < TILE_VECTORS; v++) w[0][v] = load(p + v * LANES);
-  }
-};
-
-struct Bf16Panel {
-  typedef uint16_t Element;
-  static constexpr int STEP = 2;
-  static ISAAC_ALWAYS_INLINE void load_step(const uint16_t* p, vf (&w)[STEP][TILE_VECTORS]) {
+// A run of a bf16 panel as floats.
+ISAAC_NOINLINE void widen_panel(const uint16_t* panel, int k, float* out) {
+  for (int i = 0; i < k; i += 2) {
     ISAAC_UNROLL
     for (int v = 0; v < TILE_VECTORS; v++) {
-      vu words = load_words(p + v * LANES * 2);
-      w[0][v] = bf16_low(words);
-      w[1][v] = bf16_high(words);
+      vu words = load_words(panel + v * LANES * 2);
+      store(out + v * LANES, bf16_low(words));
+      store(out + PANEL + v * LANES, bf16_high(words));
     }
+    panel += 2 * PANEL;
+    out += 2 * PANEL;
   }
-};
+}
 
-// out[r][column] = Σ over k of x[k][r] · panel[k][column], for MR rows and PANEL columns.
-template <class Panel, int MR>
-ISAAC_INLINE void dot_tile(const float* x, const typename Panel::Element* panel, int k, float* out) {
-  constexpr int NV = TILE_VECTORS;
-  // A sum waits four cycles for the one before it: eight independent ones keep two multipliers busy.
-  constexpr int CHAINS = MR * NV >= 8 ? 1 : MR * NV >= 4 ? 2 : 4;
-  constexpr int UNROLL = CHAINS > Panel::STEP ? CHAINS : Panel::STEP;
-  vf total[MR][NV] = {};
-  for (int k0 = 0; k0 < k; k0 += K_CHUNK) {
-    int left = k - k0 < K_CHUNK ? k - k0 : K_CHUNK;
-    vf sums[CHAINS][MR][NV] = {};
-    for (; left > 0; left -= UNROLL) {
-      ISAAC_UNROLL
-      for (int s = 0; s < UNROLL; s += Panel::STEP) {
-        vf w[Panel::STEP][NV];
-        Panel::load_step(panel, w);
-        ISAAC_UNROLL
-        for (int t = 0; t < Panel::STEP; t++) {
-          ISAAC_UNROLL
-          for (int r = 0; r < MR; r++) {
-            vf broadcast = splat(x[t * MR + r]);
-            ISAAC_UNROLL
-            for (int v = 0; v < NV; v++) {
-              vf& sum = sums[(s + t) % CHAINS][r][v];
-              sum = fma(broadcast, w[t][v], sum);
-            }
-          }
-        }
-        x += Panel::STEP * MR;
-        panel += Panel::STEP * PANEL;
-      }
-    }
+// out[column] = (accumulate: out[column] +) Σ over k of x[k] · panel[k][column]: a single row, straight from a bf16 panel.
+ISAAC_NOINLINE void dot_bf16(const float* x, const uint16_t* panel, int k, float* out, bool accumulate) {
+  vf sums[2][TILE_VECTORS] = {};
+  for (; k > 0; k -= 2) {
+    vf low = splat(x[0]), high = splat(x[1]);
     ISAAC_UNROLL
-    for (int r = 0; r < MR; r++) {
-      ISAAC_UNROLL
-      for (int v = 0; v < NV; v++) {
-        vf sum = sums[0][r][v];
-        ISAAC_UNROLL
-        for (int c = 1; c < CHAINS; c++) sum += sums[c][r][v];
-        total[r][v] += sum;
-      }
+    for (int v = 0; v < TILE_VECTORS; v++) {
+      vu words = load_words(panel + v * LANES * 2);
+      sums[0][v] = fma(low, bf16_low(words), sums[0][v]);
+      sums[1][v] = fma(high, bf16_high(words), sums[1][v]);
     }
+    x += 2;
+    panel += 2 * PANEL;
   }
-  ISAAC_UNROLL
-  for (int r = 0; r < MR; r++) {
+  for (int v = 0; v < TILE_VECTORS; v++) {
+    vf sum = sums[0][v] + sums[1][v];
+    store(out + v * LANES, accumulate ? load(out + v * LANES) + sum : sum);
+  }
+}
+
+// The same straight from an f32 panel. Two sums a column: each waits for the one before it.
+ISAAC_NOINLINE void dot_f32(const float* x, const float* panel, int k, float* out, bool accumulate) {
+  vf sums[2][TILE_VECTORS] = {};
+  for (; k > 0; k -= 2) {
+    vf first = splat(x[0]), second = splat(x[1]);
     ISAAC_UNROLL
-    for (int v = 0; v < NV; v++) store(out + r * PANEL + v * LANES, total[r][v]);
+    for (int v = 0; v < TILE_VECTORS; v++) {
+      sums[0][v] = fma(first, load(panel + v * LANES), sums[0][v]);
+      sums[1][v] = fma(second, load(panel + PANEL + v * LANES), sums[1][v]);
+    }
+    x += 2;
+    panel += 2 * PANEL;
+  }
+  for (int v = 0; v < TILE_VECTORS; v++) {
+    vf sum = sums[0][v] + sums[1][v];
+    store(out + v * LANES, accumulate ? load(out + v * LANES) + sum : sum);
+  }
+}
+
+// sums[r][column] = Σ over k_start … k_end-1 of x[k][r] · panel[k][column], for all rows; `panel` is that of k_start.
+ISAAC_INLINE void dot_panel(const LinearArgs* a, const void* panel, float* sums) {
+  bool f32 = a->stored.i() == STORED_F32;
+  int rows = a->rows.i(), k = a->k.i(), k_start = a->k_start.i(), k_end = a->k_end.i();
+  const float* packed = a->x.ptr<const float>();
+  Tiling tiling(rows);
+  float widened[K_CHUNK * PANEL];
+  for (int k0 = k_start; k0 < k_end; k0 += K_CHUNK) {
+    int run = k_end - k0 < K_CHUNK ? k_end - k0 : K_CHUNK;
+    bool accumulate = k0 > k_start;
+    size_t at = static_cast<size_t>(k0 - k_start) * PANEL;
+    const float* w = static_cast<const float*>(panel) + at;
+    const uint16_t* narrow = static_cast<const uint16_t*>(panel) + at;
+    if (rows == 1) {
+      if (f32) dot_f32(packed + k0, w, run, sums, accumulate);
+      else dot_bf16(packed + k0, narrow, run, sums, accumulate);
+      continue;
+    }
+    if (!f32) {
+      widen_panel(narrow, run, widened);
+      w = widened;
+    }
+    for (int tile = 0; tile < tiling.tiles; tile++) {
+      int start = tiling.start(tile), count = tiling.rows(tile);
+      const float* x = packed + static_cast<size_t>(start) * k + static_cast<size_t>(k0) * count;
+      with_rows(count, [&](auto n) {
+        constexpr int MR = decltype(n)::count;
+        multiply_tile<MR, TILE_VECTORS, MR>(x, MR, w, PANEL, run, sums + start * PANEL, PANEL, accumulate);
+      });
+    }
   }
 }
 
@@ -201,51 +218,46 @@ ISAAC_INLINE vf activate(vf x, int activation) {
   return x;
 }
 
-// Parts are panels: a thread reads its share of the weight and nothing else of it.
-template <class Panel>
-ISAAC_INLINE void linear_panels(const LinearArgs* a, int first, int end) {
-  int columns = a->columns.i(), k = a->k.i(), k_start = a->k_start.i(), k_end = a->k_end.i();
-  bool accumulate = k_start > 0, last = k_end == k;
-  int activation = a->activation.i();
+// What comes after the products, for `valid` columns of one vector; at[…] are its numbers in the arrays, 0 for none.
+template <class Load, class Store>
+ISAAC_INLINE void finish(vf y, const float* add, const float* bias, const float* residual, int activation, float* out,
+                         Load load_at, Store store_at) {
+  if (add) y += load_at(add);
+  if (bias) y += load_at(bias);
+  y = activate(y, activation);
+  if (residual) y += load_at(residual);
+  store_at(out, y);
+}
+
+// A part is a panel: a thread reads its share of the weight and nothing else of it.
+ISAAC_KERNEL(linear, LinearArgs) {
+  int rows = a->rows.i(), columns = a->columns.i(), k = a->k.i(), k_start = a->k_start.i();
+  bool accumulate = k_start > 0, last = a->k_end.i() == k;
+  int activation = last ? a->activation.i() : ACTIVATION_NONE;
   const float* bias = last ? a->bias.ptr<const float>() : nullptr;
   const float* residual = last ? a->residual.ptr<const float>() : nullptr;
-  Tiling tiling(a->rows.i());
-  float sums[TILE_ROWS * PANEL];
+  size_t bytes = a->stored.i() == STORED_F32 ? 4 : 2;
+  float sums[LINEAR_ROWS * PANEL];
   for (int part = first; part < end; part++) {
-    const auto* panel = a->weight.ptr<const typename Panel::Element>() + (static_cast<size_t>(part) * k + k_start) * PANEL;
-    int column = part * PANEL;
-    for (int tile = 0; tile < tiling.tiles; tile++) {
-      int start = tiling.start(tile), rows = tiling.rows(tile);
-      const float* x = a->x.ptr<const float>() + static_cast<size_t>(start) * k + static_cast<size_t>(k_start) * rows;
-      with_rows(rows, [&](auto n) { dot_tile<Panel, decltype(n)::count>(x, panel, k_end - k_start, sums); });
-      for (int r = 0; r < rows; r++) {
-        size_t at = static_cast<size_t>(start + r) * columns + column;
+    dot_panel(a, a->weight.ptr<const char>() + (static_cast<size_t>(part) * k + k_start) * PANEL * bytes, sums);
+    for (int r = 0; r < rows; r++) {
+      for (int v = 0; v < TILE_VECTORS; v++) {
+        int column = part * PANEL + v * LANES, valid = columns - column;
+        if (valid <= 0) break;
+        size_t at = static_cast<size_t>(r) * columns + column;
+        vf y = load(sums + r * PANEL + v * LANES);
         float* out = a->out.ptr<float>() + at;
-        for (int v = 0; v < TILE_VECTORS; v++) {
-          int c = v * LANES, valid = columns - column - c;
-          if (valid <= 0) break;
-          vf y = load(sums + r * PANEL + c);
-          if (valid >= LANES) {
-            if (accumulate) y += load(out + c);
-            if (bias) y += load(bias + column + c);
-            if (last) y = activate(y, activation);
-            if (residual) y += load(residual + at + c);
-            store(out + c, y);
-          } else {
-            if (accumulate) y += load_first(out + c, valid);
-            if (bias) y += load_first(bias + column + c, valid);
-            if (last) y = activate(y, activation);
-            if (residual) y += load_first(residual + at + c, valid);
-            store_first(out + c, y, valid);
-          }
+        const float* before = accumulate ? out : nullptr;
+        const float* to_bias = bias ? bias + column : nullptr;
+        const float* to_residual = residual ? residual + at : nullptr;
+        if (valid >= LANES) {
+          finish(y, before, to_bias, to_residual, activation, out, load, store);
+        } else {
+          auto load_at = [valid](const float* p) { return load_first(p, valid); };
+          auto store_at = [valid](float* p, vf x) { store_first(p, x, valid); };
+          finish(y, before, to_bias, to_residual, activation, out, load_at, store_at);
         }
       }
     }
   }
-}
-
-// A part is a panel.
-ISAAC_KERNEL(linear, LinearArgs) {
-  if (a->stored.i() == STORED_F32) linear_panels<F32Panel>(a, first, end);
-  else linear_panels<Bf16Panel>(a, first, end);
 }

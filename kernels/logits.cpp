@@ -22,7 +22,10 @@ ISAAC_KERNEL(argmax, RowsArgs) {
     for (int lane = 0; lane < LANES; lane++) at[lane] = lane;
     int i = 0;
     for (; i + LANES <= width; i += LANES) {
+      // Without NaNs first: the relaxed build makes a maximum of what follows, and which number that keeps beside a NaN is
+      // up to the engine.
       vf v = load(x + i);
+      v = v == v ? v : splat(-INFINITE);
       vi larger = v > best;
       best = larger ? v : best;
       best_at = larger ? at : best_at;

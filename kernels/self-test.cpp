@@ -5,7 +5,7 @@
 #include "simd.h"
 
 struct SelfTestArgs {
-  Arg x, y;  // for self_test_fma: float [n·LANES]; for self_test_dot: int8 [n·16], y in −64 … 63
+  Arg x, y;  // for self_test_fma: float [n·LANES]; for self_test_dot: int8 [n·16], y in 0 … 127
   Arg out;   // the sums: float [LANES] or int32 [4]
   Arg n;
 };

@@ -21,6 +21,9 @@
 #define ISAAC_ALWAYS_INLINE inline __attribute__((always_inline))
 #define ISAAC_INLINE static ISAAC_ALWAYS_INLINE
 
+// Inner loops are functions of their own: an engine's register allocator that sees a whole kernel spills the sums.
+#define ISAAC_NOINLINE static __attribute__((noinline))
+
 #if defined(__clang__)
 #define ISAAC_UNROLL _Pragma("clang loop unroll(full)")
 #else

@@ -36,6 +36,9 @@ const FLAGS = [
   "-fno-rtti",
   // The virtual file system has no "..".
   "-I.",
+  // Keeps the constant offsets of an unrolled loop in the load instructions instead of adding them up before each.
+  "-mllvm",
+  "-disable-lsr",
   // Memory is shared between threads; the instructions for that come in two features.
   "-matomics",
   "-mbulk-memory",

@@ -52,6 +52,8 @@ export const KERNELS = {
   argmax: ["x", "out", "width"],
   top_k: ["x", "values", "indices", "width", "k"],
   log_softmax: ["x", "out", "width"],
+  limit_multiply: ["x", "out", "count"],
+  limit_read: ["x", "out", "count"],
 } as const
 
 export type KernelName = keyof typeof KERNELS
@@ -69,6 +71,8 @@ export interface KernelSizes {
   readonly panel: number
   /** Most rows in a tile of a matrix product. */
   readonly tileRows: number
+  /** Most rows in a job of `linear`. */
+  readonly linearRows: number
   /** Packed rows are padded with zeros to a multiple of this. */
   readonly kMultiple: number
   /** Numbers in a part of an elementwise job. */
@@ -87,6 +91,7 @@ export interface KernelSizes {
 export interface SizeExports {
   panel_columns(): number
   tile_rows(): number
+  linear_rows(): number
   k_multiple(): number
   part_elements(): number
   kv_block_tokens(): number
@@ -99,6 +104,7 @@ export function readSizes(exports: SizeExports): KernelSizes {
   return {
     panel: exports.panel_columns(),
     tileRows: exports.tile_rows(),
+    linearRows: exports.linear_rows(),
     kMultiple: exports.k_multiple(),
     elements: exports.part_elements(),
     kvBlock: exports.kv_block_tokens(),

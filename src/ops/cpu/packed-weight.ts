@@ -117,13 +117,12 @@ const BLOCK_K = 2048
 export function runLinear(engine: Engine, memory: TensorMemory, job: LinearJob): void {
   const { x, w, out, bias, residual, activation, rows } = job
   const [N, K] = w.shape
-  const { panel, tileRows } = engine.sizes
+  const { panel, tileRows, linearRows, kMultiple } = engine.sizes
   const panels = Math.ceil(N / panel)
   const small = rows * w.k * 4 <= BLOCK_BYTES
-  const kBlock = small ? w.k : roundUp(w.k / Math.ceil(w.k / BLOCK_K), engine.sizes.kMultiple)
-  const rowBlock = small
-    ? rows
-    : balanced(rows, Math.max(1, Math.floor(BLOCK_BYTES / (4 * kBlock * tileRows))) * tileRows)
+  const kBlock = small ? w.k : roundUp(w.k / Math.ceil(w.k / BLOCK_K), kMultiple)
+  const fitting = Math.floor(BLOCK_BYTES / (4 * Math.max(1, kBlock)))
+  const rowBlock = balanced(rows, Math.min(linearRows, Math.max(fitting, tileRows)), tileRows)
   memory.borrow(({ bytes }) => {
     // A single row needs no packing if it needs no padding.
     const packs = rows > 1 || K !== w.k
@@ -165,7 +164,8 @@ function roundUp(n: number, multiple: number): number {
   return Math.ceil(n / multiple) * multiple
 }
 
-/** The size of blocks of at most `most` that differ least. */
-function balanced(n: number, most: number): number {
-  return Math.ceil(n / Math.max(1, Math.ceil(n / most)))
+/** The size of blocks of at most `most` that differ least; a multiple of `unit`, unless one block takes all. */
+function balanced(n: number, most: number, unit: number): number {
+  if (n <= most) return n
+  return Math.min(roundUp(n / Math.ceil(n / most), unit), Math.max(unit, most - (most % unit)))
 }

@@ -1,0 +1,144 @@
+/**
+ * How fast the kernels are, beside what this machine can do at most, measured in the same minute.
+ *
+ *   npm run build && node bench/ops.mjs [--threads 1,2] [--simd relaxed,plain] [--only linear|decode|attention] [--ms 600]
+ *
+ * Numbers of a shared machine move by tens of percent: compare the ratios of one run.
+ */
+
+import { readFile } from "node:fs/promises"
+import { cpus } from "node:os"
+import { parseArgs } from "node:util"
+
+const dist = new URL("../dist/ops/cpu/", import.meta.url)
+const [{ CpuBackend }, { createWasmEngine }, { enableRelaxedSimd, startWorker }] = await Promise.all(
+  ["cpu-backend.js", "wasm-engine.js", "load-wasm-node.js"].map((file) => import(new URL(file, dist).href)),
+)
+
+const { values } = parseArgs({
+  options: {
+    threads: { type: "string", default: "1,2" },
+    simd: { type: "string", default: "relaxed,plain" },
+    only: { type: "string" },
+    ms: { type: "string", default: "600" },
+  },
+})
+const budget = Number(values.ms)
+
+/** Seconds of the fastest call within the time budget, after one to warm up. */
+function best(fn) {
+  fn()
+  let least = Number.POSITIVE_INFINITY
+  const until = performance.now() + budget
+  for (let n = 0; n < 3 || performance.now() < until; n++) {
+    const start = performance.now()
+    fn()
+    least = Math.min(least, performance.now() - start)
+  }
+  return least / 1000
+}
+
+const random = (n) => Float32Array.from({ length: n }, () => Math.random() - 0.5)
+const bytesOf = (x) => new Uint8Array(x.buffer, x.byteOffset, x.byteLength)
+const row = (name, value, unit, limit) =>
+  console.log(
+    `  ${name.padEnd(44)} ${value.toFixed(1).padStart(7)} ${unit}` +
+      (limit ? `  ${((100 * value) / limit).toFixed(0).padStart(3)} % of the limit` : ""),
+  )
+
+async function measure(relaxed, threads) {
+  const file = relaxed ? "kernels-relaxed-simd.wasm" : "kernels-simd128.wasm"
+  const engine = await createWasmEngine({ binary: await readFile(new URL(file, dist)), relaxed, threads, startWorker })
+  const b = new CpuBackend(engine)
+  console.log(`\n${engine.isa}, ${threads} thread${threads > 1 ? "s" : ""}`)
+  const wants = (name) => !values.only || values.only === name
+
+  // 1. The limits.
+  const readFloats = 64 << 20
+  const { start } = engine.grow(readFloats * 4 + 4096)
+  // Pages that were never written are all the same page of zeros, in the cache.
+  engine.floats(start, readFloats).fill(1)
+  const steps = 200_000
+  const multiply = best(() =>
+    engine.run("limit_multiply", { x: start, out: start, count: steps }, 16 * threads, 1e12 / threads),
+  )
+  const flops = (16 * threads * steps * 12 * 2 * 4) / multiply / 1e9
+  row("limit: multiply-add on registers", flops, "GFLOP/s")
+  const parts = 1024
+  const read = best(() => engine.run("limit_read", { x: start, out: start, count: readFloats / parts }, parts, 1e9))
+  const bandwidth = (readFloats * 4) / read / 1e9
+  row("limit: reading 256 MB", bandwidth, "GB/s")
+
+  // 2. Prefill: 512 tokens through an MLP matrix of Isaac's decoder.
+  if (wants("linear")) {
+    const [T, K, N] = [512, 2048, 6144]
+    const source = bytesOf(random(K * N))
+    for (const stored of ["f32", "bf16"]) {
+      const w = b.loadWeight(source, "F32", [N, K], stored)
+      const x = b.upload(random(T * K), [T, K])
+      row(
+        `linear ${T}×${K}×${N} ${stored}`,
+        (2 * T * K * N) / best(() => b.free(b.linear(x, w))) / 1e9,
+        "GFLOP/s",
+        flops,
+      )
+      b.free(x, w)
+    }
+  }
+
+  // 3. Decode: one token through distinct matrices, more of them than any cache holds.
+  if (wants("decode")) {
+    const [K, N, count] = [2048, 6144, 8]
+    const source = bytesOf(random(K * N))
+    for (const stored of ["f32", "bf16"]) {
+      const weights = Array.from({ length: count }, () => b.loadWeight(source, "F32", [N, K], stored))
+      for (const T of [1, 4]) {
+        const x = b.upload(random(T * K), [T, K])
+        const seconds = best(() => {
+          for (const w of weights) b.free(b.linear(x, w))
+        })
+        row(`decode ${T}×${K}×${N} ${stored}`, (count * weights[0].bytes) / seconds / 1e9, "GB/s", bandwidth)
+        b.free(x)
+      }
+      b.free(...weights)
+    }
+  }
+
+  // 4. Attention: the vision tower's heads over one image; the decoder's over a prompt, and one token over a context.
+  if (wants("attention")) {
+    const [T, heads, dim] = [1200, 16, 72]
+    const [q, k, v] = [0, 1, 2].map(() => b.upload(random(T * heads * dim), [T, heads * dim]))
+    const packed = best(() => b.free(b.varlenAttention(q, k, v, Int32Array.of(0, T), heads, dim ** -0.5)))
+    row(`attention ${T} patches, ${heads} heads of ${dim}`, (4 * T * T * heads * dim) / packed / 1e9, "GFLOP/s", flops)
+    b.free(q, k, v)
+    for (const stored of ["f32", "bf16"]) {
+      const [length, heads, kvHeads, headDim] = [1024, 16, 8, 128]
+      const kv = b.createKv({ layers: 1, kvHeads, headDim, stored, maxTokens: length + 1 })
+      const attend = (start, length) =>
+        b.scope(() => {
+          const q = b.upload(random(length * heads * headDim), [length, heads * headDim])
+          const k = b.upload(random(length * kvHeads * headDim), [length, kvHeads * headDim])
+          const options = { kv, layer: 0, sequences: [{ slot: 0, start, length }], scale: headDim ** -0.5 }
+          return best(() => b.free(b.causalAttention(q, k, k, options)))
+        })
+      const prefill = attend(0, length)
+      row(
+        `causal attention ${length} tokens, ${stored}`,
+        (2 * length ** 2 * heads * headDim) / prefill / 1e9,
+        "GFLOP/s",
+        flops,
+      )
+      b.kvCommit(kv, 0, length)
+      row(`one token after ${length}, ${stored}`, attend(length, 1) * 1e6, "µs")
+      b.free(kv)
+    }
+  }
+  await b.dispose()
+}
+
+console.log(`${cpus()[0].model}, ${cpus().length} cores, Node ${process.versions.node}`)
+for (const simd of values.simd.split(",")) {
+  const support = enableRelaxedSimd()
+  if (simd === "relaxed" && !support.on) console.log(`\nno relaxed SIMD: ${support.why}`)
+  else for (const threads of values.threads.split(",")) await measure(simd === "relaxed", Number(threads))
+}

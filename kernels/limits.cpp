@@ -1,0 +1,41 @@
+// What a thread can do at most: loops for benchmarks to compare the kernels with.
+
+#include "abi.h"
+#include "simd.h"
+
+struct LimitArgs {
+  Arg x;       // limit_read: floats [parts·count]
+  Arg out;     // float [LANES], so that the loop is not optimised away
+  Arg count;   // limit_multiply: steps; limit_read: floats in a part, a multiple of 8·LANES
+};
+
+// Steps of twelve independent multiply-adds on registers: the arithmetic limit, 24·LANES operations a step.
+ISAAC_KERNEL(limit_multiply, LimitArgs) {
+  vf sums[12] = {};
+  const vf y = load(a->x.ptr<const float>()), z = load(a->x.ptr<const float>() + LANES);
+  for (int part = first; part < end; part++) {
+    for (int i = a->count.i(); i > 0; i--) {
+      ISAAC_UNROLL
+      for (int s = 0; s < 12; s++) sums[s] = fma(y, z, sums[s]);
+    }
+  }
+  vf total = {};
+  for (int s = 0; s < 12; s++) total += sums[s];
+  if (total[0] == 1.5f) store(a->out.ptr<float>(), total);
+}
+
+// Reads a part from its first byte to its last: the memory limit.
+ISAAC_KERNEL(limit_read, LimitArgs) {
+  vf sums[8] = {};
+  size_t count = a->count.size();
+  for (int part = first; part < end; part++) {
+    const float* x = a->x.ptr<const float>() + part * count;
+    for (size_t i = 0; i < count; i += 8 * LANES) {
+      ISAAC_UNROLL
+      for (int s = 0; s < 8; s++) sums[s] += load(x + i + s * LANES);
+    }
+  }
+  vf total = {};
+  for (int s = 0; s < 8; s++) total += sums[s];
+  if (total[0] == 1.5f) store(a->out.ptr<float>(), total);
+}
