@@ -6,46 +6,11 @@
  */
 
 import type { IsaacErrorCode } from "./errors"
-
-/** What every pointing leaf may carry, inherited from an enclosing collection too; null when absent. */
-export interface Mentioned {
-  readonly mention: string | null
-  /** Seconds into a video. */
-  readonly t: number | null
-}
-
-export interface PointLeaf extends Mentioned {
-  readonly type: "point"
-  readonly x: number
-  readonly y: number
-}
-
-export interface BoxLeaf extends Mentioned {
-  readonly type: "box"
-  readonly x1: number
-  readonly y1: number
-  readonly x2: number
-  readonly y2: number
-}
-
-export interface PolygonLeaf extends Mentioned {
-  readonly type: "polygon"
-  readonly points: readonly (readonly [x: number, y: number])[]
-}
-
-/** One thing the model pointed at; collections are flattened into their leaves. */
-export type AnswerPoint = PointLeaf | BoxLeaf | PolygonLeaf
-
-/** The same in pixels, clamped to the picture, with the index of the picture it lies in. */
-export type AnswerPixels = AnswerPoint & { readonly image: number }
-
-/** A tag that could not be read; it stays in the text. */
-export interface AnswerIssue {
-  readonly message: string
-}
-
-/** stop: the model ended; length: `maxNewTokens` or the context was reached; abort: the caller's signal fired. */
-export type FinishReason = "stop" | "length" | "abort"
+import type { FinishReason } from "./generate/generation"
+import { type PictureSize, type PixelLeaf, toPixels } from "./perception/geometry"
+import { ReasoningStream } from "./perception/reasoning"
+import { TagStream } from "./perception/tag-stream"
+import type { Leaf, TagIssue } from "./perception/tags"
 
 export interface Usage {
   /** Tokens of the prompt, those of images included. */
@@ -74,12 +39,15 @@ export interface Answer {
   readonly text: string
   /** What stood between <think> and </think>; null when that was blank. */
   readonly reasoning: string | null
-  readonly points: readonly AnswerPoint[]
-  readonly pixels: readonly AnswerPixels[]
+  /** What the text points at, collections flattened. */
+  readonly points: readonly Leaf[]
+  /** The same in pixels of the picture with index `image`: of several pictures the last one, which a question is about. */
+  readonly pixels: readonly PixelLeaf[]
   readonly usage: Usage
   readonly finishReason: FinishReason
   readonly timings: Timings
-  readonly issues: readonly AnswerIssue[]
+  /** Tags that could not be read; they stay in the text. */
+  readonly issues: readonly TagIssue[]
 }
 
 /** What `ask` yields. Joined, the text deltas are the answer's text and the reasoning deltas its reasoning. */
@@ -87,10 +55,74 @@ export type AnswerEvent =
   | { readonly type: "text.delta"; readonly text: string }
   | { readonly type: "reasoning.delta"; readonly text: string }
   /** Tags that closed just now; each leaf comes once, in the answer's order. */
-  | { readonly type: "points.delta"; readonly points: readonly AnswerPoint[]; readonly pixels: readonly AnswerPixels[] }
+  | { readonly type: "points.delta"; readonly points: readonly Leaf[]; readonly pixels: readonly PixelLeaf[] }
   | { readonly type: "final"; readonly answer: Answer }
   /** Followed by the same error being thrown from the iterator. */
   | { readonly type: "error"; readonly error: { readonly code: IsaacErrorCode; readonly message: string } }
 
 /** A running answer: iterate over its events, or await it for the whole. Both at once is fine. */
 export interface AnswerStream extends AsyncIterable<AnswerEvent>, PromiseLike<Answer> {}
+
+/** Turns the model's text, as it comes, into the events of an answer. */
+export class AnswerWriter {
+  readonly #model: string
+  readonly #images: readonly PictureSize[]
+  readonly #reasoningStream = new ReasoningStream()
+  readonly #tags = new TagStream()
+  #text = ""
+  #reasoning = ""
+  readonly #points: Leaf[] = []
+
+  /** @param images sizes of the upright originals, in the order of the prompt */
+  constructor(model: string, images: readonly PictureSize[]) {
+    this.#model = model
+    this.#images = images
+  }
+
+  /** The next piece of what the model writes. */
+  *push(piece: string): Generator<AnswerEvent, void> {
+    yield* this.#events(this.#reasoningStream.push(piece))
+  }
+
+  /** The end: what was held back, then the final event. */
+  *end(rest: Pick<Answer, "usage" | "finishReason" | "timings">): Generator<AnswerEvent, void> {
+    yield* this.#events(this.#reasoningStream.end())
+    const last = this.#tags.end()
+    yield* this.#pointsDelta(last)
+    const answer: Answer = {
+      model: this.#model,
+      text: this.#text,
+      reasoning: this.#reasoning || null,
+      points: this.#points,
+      pixels: this.#pixels(this.#points),
+      ...rest,
+      issues: [...this.#tags.issues].sort((a, b) => a.span[0] - b.span[0]),
+    }
+    yield { type: "final", answer }
+  }
+
+  *#events({ text, reasoning }: { text: string; reasoning: string }): Generator<AnswerEvent, void> {
+    if (reasoning !== "") {
+      this.#reasoning += reasoning
+      yield { type: "reasoning.delta", text: reasoning }
+    }
+    if (text !== "") {
+      this.#text += text
+      yield { type: "text.delta", text }
+      yield* this.#pointsDelta(this.#tags.push(text))
+    }
+  }
+
+  *#pointsDelta(points: readonly Leaf[]): Generator<AnswerEvent, void> {
+    if (points.length > 0) {
+      this.#points.push(...points)
+      yield { type: "points.delta", points, pixels: this.#pixels(points) }
+    }
+  }
+
+  /** Without a picture there are no pixels. */
+  #pixels(points: readonly Leaf[]): PixelLeaf[] {
+    const image = this.#images.length - 1
+    return image < 0 ? [] : points.map((point) => toPixels(point, this.#images[image], image))
+  }
+}

@@ -1,33 +1,20 @@
-export type {
-  Answer,
-  AnswerEvent,
-  AnswerIssue,
-  AnswerPixels,
-  AnswerPoint,
-  AnswerStream,
-  BoxLeaf,
-  FinishReason,
-  PointLeaf,
-  PolygonLeaf,
-  Timings,
-  Usage,
-} from "./answer"
-export { IsaacError, type IsaacErrorCode, isIsaacError } from "./errors"
-export type { SamplingOptions } from "./generate/sampler"
+/** isaac-vlm: run Isaac, a small vision-language model, on your own machine. */
+
+/** What a question gets back. */
+export type { Answer, AnswerEvent, AnswerStream, Timings, Usage } from "./answer"
+/** What callers may choose. */
 export type {
   AskOptions,
   BackendChoice,
   DtypeChoice,
   EngineInfo,
   Expect,
-  GeneratedToken,
   GenerateOptions,
   ImageInput,
   LoadOptions,
   LoadProgress,
   Numbers,
-  RgbPixels,
-  TokenStream,
-  Truncation,
-} from "./isaac"
-export { Isaac, type IsaacLoadOptions } from "./worker/isaac-node"
+  ProcessorInput,
+} from "./engine-options"
+/** The only error that this library throws on purpose. */
+export { IsaacError, type IsaacErrorCode, isIsaacError } from "./errors"

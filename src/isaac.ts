@@ -1,98 +1,280 @@
 /**
  * START HERE: load → process → embed → decode → sample → parse.
+ *
+ * `IsaacEngine` runs in the thread that calls it; `worker/` offers the same calls from another thread. What differs
+ * between machines (files, image decoders, backends) comes in as a `Platform`.
  */
 
-import type { FinishReason } from "./answer"
-import type { SamplingOptions } from "./generate/sampler"
+import { type AnswerEvent, AnswerWriter } from "./answer"
+import { Conversation } from "./conversation"
+import type {
+  AskOptions,
+  EngineInfo,
+  GenerateOptions,
+  ImageInput,
+  LoadOptions,
+  Platform,
+  ProcessorInput,
+} from "./engine-options"
+import { IsaacError } from "./errors"
+import { type AbortFlag, KernelFlag, signalOf } from "./generate/abort"
+import { Generation, type Vocabulary } from "./generate/generation"
+import { ImageCache } from "./generate/image-cache"
+import { Session, type SessionPool } from "./generate/session"
+import { IsaacModel } from "./model"
+import { PROMPT_PROFILE_FILE, type PromptProfile, promptProfileOf } from "./perception"
+import {
+  ChatTemplate,
+  type ImageFile,
+  IsaacProcessor,
+  type Message,
+  type ProcessorOutput,
+  type RgbImage,
+  Tokenizer,
+} from "./processor"
+import { openCheckpoint } from "./weights/checkpoint"
+import { type FileSet, readJson } from "./weights/source"
 
-export type { Answer, AnswerEvent, AnswerStream, FinishReason } from "./answer"
+export type * from "./answer"
+export type * from "./engine-options"
 
-/** Which implementation of the operations runs the model; "auto" takes the fastest that passes its self-test. */
-export type BackendChoice = "auto" | "native" | "wasm" | "reference"
+/** Conversations that may be full at the same time; memory is taken as they grow. */
+const CONVERSATIONS = 4
+/** Context of a conversation, unless asked for more. */
+const DEFAULT_CONTEXT = 4096
+const DEFAULT_NEW_TOKENS = 1024
+/** Image embeddings kept for the next question about the same pictures. */
+const IMAGE_CACHE_BYTES = 256 << 20
 
-/** How the weights of linear layers are kept; "auto" keeps them as the checkpoint stores them. */
-export type DtypeChoice = "auto" | "f32" | "bf16" | "q8" | "q4"
-
-export interface LoadProgress {
-  readonly stage: "backend" | "weights"
-  /** 0 … 1 */
-  readonly fraction: number
-  readonly message: string
+interface EngineParts {
+  readonly info: EngineInfo
+  readonly model: IsaacModel
+  readonly textProcessor: IsaacProcessor
+  readonly vocabulary: Vocabulary
+  readonly profile: PromptProfile
+  readonly platform: Platform
+  readonly pool: SessionPool
+  readonly maxNewTokens: number
 }
 
-export interface LoadOptions {
-  readonly backend?: BackendChoice
-  readonly dtype?: DtypeChoice
-  /** Threads of the backend; default: what the machine has. */
-  readonly threads?: number
-  /** Most tokens of one conversation, prompt and answer. Default: the model's maximum, at most 4096. */
-  readonly maxContext?: number
-  readonly signal?: AbortSignal
-  readonly onProgress?: (progress: LoadProgress) => void
+export class IsaacEngine implements AsyncDisposable {
+  readonly info: EngineInfo
+  /** embedStream, encodeImages, forward: on this engine's backend, in this thread. */
+  readonly model: IsaacModel
+  readonly profile: PromptProfile
+  readonly #parts: EngineParts
+
+  private constructor(parts: EngineParts) {
+    this.info = parts.info
+    this.model = parts.model
+    this.profile = parts.profile
+    this.#parts = parts
+  }
+
+  /**
+   * Load a checkpoint folder. Throws bad_checkpoint, bad_config, backend_unavailable, out_of_memory, aborted.
+   */
+  static async load(files: FileSet, platform: Platform, options: LoadOptions = {}): Promise<IsaacEngine> {
+    const { backend: choice, dtype = "auto", threads, signal, onProgress } = options
+    const start = performance.now()
+
+    // 1. Where the operations run.
+    const kernelFlag = new KernelFlag(platform.abortWord)
+    const { backend, refused } = await platform.selectBackend({ backend: choice, threads, abort: kernelFlag.word })
+    const { name, isa } = backend.info
+    onProgress?.({ stage: "backend", fraction: 1, message: `${name} (${isa})` })
+    try {
+      // 2. Config and weights.
+      const checkpoint = await openCheckpoint(files)
+      let model: IsaacModel
+      try {
+        model = await IsaacModel.load(checkpoint, backend, {
+          stored: dtype,
+          maxContext: options.maxContext,
+          signal,
+          onProgress: ({ loaded, total, tensor }) =>
+            onProgress?.({ stage: "weights", fraction: loaded / total, message: tensor }),
+        })
+      } finally {
+        await checkpoint.close()
+      }
+
+      // 3. What makes streams out of text and images.
+      const { vision, maxSequenceLength, visionToken } = model.config
+      const maxContext = contextWithin(options.maxContext, maxSequenceLength)
+      const textProcessor = new IsaacProcessor({
+        tokenizer: await Tokenizer.load(files),
+        template: await ChatTemplate.load(files),
+        sizing: vision,
+        maxSequenceLength: maxContext,
+        decodeImage: platform.decodeImage,
+        visionToken,
+      })
+      const hasProfile = await files.has(PROMPT_PROFILE_FILE)
+      const profile = promptProfileOf(
+        hasProfile ? await readJson(files, PROMPT_PROFILE_FILE) : undefined,
+        checkpoint.config,
+      )
+
+      // 4. What conversations share.
+      const pool: SessionPool = {
+        model,
+        cache: model.newCache(CONVERSATIONS * maxContext),
+        images: new ImageCache(backend, IMAGE_CACHE_BYTES),
+        kernelFlag,
+        slots: new Set(),
+        maxContext,
+        closed: false,
+      }
+      const info: EngineInfo = {
+        model: checkpoint.name,
+        backend: name,
+        isa,
+        threads: backend.info.threads,
+        dtype,
+        maxContext,
+        refused,
+        loadMs: performance.now() - start,
+      }
+      const limit = checkpoint.generationConfig?.max_new_tokens
+      const maxNewTokens = typeof limit === "number" && limit >= 1 ? Math.floor(limit) : DEFAULT_NEW_TOKENS
+      const { tokenizer } = textProcessor
+      const vocabulary: Vocabulary = {
+        size: Math.min(tokenizer.size, model.config.text.vocabSize),
+        tokenBytes: (id) => tokenizer.tokenBytes(id),
+        isSpecial: (id) => tokenizer.isSpecial(id),
+      }
+      return new IsaacEngine({ info, model, textProcessor, vocabulary, profile, platform, pool, maxNewTokens })
+    } catch (error) {
+      await backend.dispose()
+      throw error
+    }
+  }
+
+  get tokenizer(): Tokenizer {
+    return this.#parts.textProcessor.tokenizer
+  }
+
+  /** Raw text with an `<image>` for each image → token ids and the stream that the model reads. */
+  async processor({ text, images = [], truncate, maxLength, signal }: ProcessorInput): Promise<ProcessorOutput> {
+    const loaded = await this.readImages(images, signal)
+    return this.#parts.textProcessor.process({ text, images: loaded, truncate, maxLength, signal: signalOf(signal) })
+  }
+
+  /** The tokens that follow a prompt; in a session, or on their own. Iterate over them once. */
+  generate(
+    inputs: Pick<ProcessorOutput, "tensorStream">,
+    options: GenerateOptions = {},
+    session?: Session,
+  ): Generation {
+    const { pool, model, vocabulary, maxNewTokens } = this.#parts
+    return new Generation(session ?? (() => new Session(pool)), inputs.tensorStream, {
+      ...options,
+      maxNewTokens: options.maxNewTokens ?? maxNewTokens,
+      stopIds: options.stopIds ?? model.config.stopIds,
+      vocabulary,
+      abort: options.signal,
+    })
+  }
+
+  /** A question about pictures: its answer as it is written, then the whole. */
+  async *ask(
+    images: readonly ImageInput[],
+    question: string,
+    options: AskOptions = {},
+  ): AsyncGenerator<AnswerEvent, void> {
+    const conversation = this.session()
+    try {
+      yield* conversation.ask(images, question, options)
+    } finally {
+      await conversation.dispose()
+    }
+  }
+
+  /** A conversation that remembers: what its prompts have in common is computed once. */
+  session(): Conversation {
+    return new Conversation(this, new Session(this.#parts.pool))
+  }
+
+  /**
+   * The way of every answer: messages and pictures in, events out.
+   *
+   * @returns the model's own words, reasoning included, for the next turn
+   */
+  async *answer(
+    messages: readonly Message[],
+    images: readonly (ImageFile | RgbImage)[],
+    options: AskOptions,
+    session: Session,
+  ): AsyncGenerator<AnswerEvent, string> {
+    // 1. Messages and pictures → a stream of text and patches.
+    const { truncate, signal } = options
+    const inputs = await this.#parts.textProcessor.processMessages(messages, {
+      images,
+      truncate,
+      signal: signalOf(signal),
+    })
+
+    // 2. Embed, decode, sample: one token after another.
+    const generation = this.generate(inputs, options, session)
+
+    // 3. Tokens → text, reasoning and what the text points at.
+    const writer = new AnswerWriter(this.info.model, inputs.images)
+    let words = ""
+    for await (const { text } of generation) {
+      words += text
+      yield* writer.push(text)
+    }
+
+    // 4. The whole answer.
+    const { report } = generation
+    yield* writer.end({
+      usage: {
+        prompt_tokens: report.promptTokens,
+        image_tokens: report.imageTokens,
+        completion_tokens: report.completionTokens,
+      },
+      finishReason: report.finishReason!,
+      timings: {
+        load_ms: this.info.loadMs,
+        vision_ms: report.visionMs,
+        prefill_ms: report.prefillMs,
+        decode_ms: report.decodeMs,
+      },
+    })
+    return words
+  }
+
+  /** Bytes or pixels of pictures that may lie elsewhere. Throws not_found, io, bad_input, aborted. */
+  readImages(images: readonly ImageInput[], signal?: AbortFlag): Promise<(ImageFile | RgbImage)[]> {
+    const { platform } = this.#parts
+    return Promise.all(images.map((image) => platform.readImage(image, { signal: signalOf(signal) })))
+  }
+
+  /** Bytes that the backend has in use, now and at most. */
+  memory(): { readonly used: number; readonly peak: number } {
+    return this.model.backend.memory()
+  }
+
+  /** Free everything. Whatever still runs fails at its next token. */
+  async dispose(): Promise<void> {
+    const { pool } = this.#parts
+    if (!pool.closed) {
+      pool.closed = true
+      await this.model.backend.dispose()
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
 }
 
-/** A picture: a path, an http(s) or data URI, the bytes of an image file, or pixels already decoded. */
-export type ImageInput = string | URL | Uint8Array | ArrayBuffer | RgbPixels
-
-/** Decoded pixels, RGB, row-major: data is [height, width, 3]. */
-export interface RgbPixels {
-  readonly width: number
-  readonly height: number
-  readonly data: Uint8Array
-}
-
-/** What to do with a prompt longer than the model takes: refuse it, or keep the rightmost tokens. */
-export type Truncation = "error" | "left"
-
-export interface GenerateOptions extends SamplingOptions {
-  /** Default 256. */
-  readonly maxNewTokens?: number
-  /** Ids that end the answer; default: those of the checkpoint. */
-  readonly stopIds?: readonly number[]
-  /** Also give each token's log-probability. */
-  readonly logprobs?: boolean
-  readonly signal?: AbortSignal
-}
-
-/** What kind of answer is wanted: it becomes a <hint> in the prompt. "text" asks for none. */
-export type Expect = "text" | "point" | "box" | "polygon"
-
-export interface AskOptions extends GenerateOptions {
-  readonly expect?: Expect
-  readonly truncate?: Truncation
-}
-
-/** Numbers that left the backend: row-major, `data.length` is the product of `shape`. */
-export interface Numbers {
-  readonly data: Float32Array
-  readonly shape: readonly number[]
-}
-
-/** What runs the model, for `--json`, `doctor` and logs. */
-export interface EngineInfo {
-  /** Name of the checkpoint. */
-  readonly model: string
-  readonly backend: string
-  /** Instruction set in use. */
-  readonly isa: string
-  readonly threads: number
-  readonly dtype: string
-  readonly maxContext: number
-  /** Faster backends that were refused, and why. */
-  readonly refused: readonly { readonly name: string; readonly why: string }[]
-  readonly loadMs: number
-}
-
-/** One generated token. */
-export interface GeneratedToken {
-  readonly id: number
-  /** The text that became complete with this token: never half a character, empty while one is still open. */
-  readonly text: string
-  /** Natural logarithm of the token's probability at temperature 1; only with `logprobs`. */
-  readonly logprob?: number
-}
-
-/** A running generation: iterate over it once; `finishReason` is known when the iteration has ended. */
-export interface TokenStream extends AsyncIterable<GeneratedToken> {
-  readonly finishReason: FinishReason | undefined
+/** maxContext as asked for, or as much as is sensible. */
+function contextWithin(asked: number | undefined, most: number): number {
+  const maxContext = asked ?? Math.min(most, DEFAULT_CONTEXT)
+  if (!Number.isInteger(maxContext) || maxContext < 1 || maxContext > most) {
+    throw new IsaacError("bad_input", `maxContext is ${maxContext}; the model takes 1 to ${most} tokens`)
+  }
+  return maxContext
 }

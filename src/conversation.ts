@@ -1,0 +1,118 @@
+/** A conversation: what was said, what was shown, and the session that holds both computed. */
+
+import type { AnswerEvent } from "./answer"
+import type { AskOptions, Expect, GenerateOptions, ImageInput } from "./engine-options"
+import { IsaacError } from "./errors"
+import type { Generation } from "./generate/generation"
+import type { Session } from "./generate/session"
+import type { IsaacEngine } from "./isaac"
+import { buildMessages, type Hint } from "./perception"
+import type { ImageFile, Message, ProcessorOutput, RgbImage } from "./processor"
+
+const HINTS: Readonly<Record<Expect, readonly Hint[]>> = {
+  text: [],
+  point: ["POINT"],
+  box: ["BOX"],
+  polygon: ["POLYGON"],
+}
+
+export class Conversation implements AsyncDisposable {
+  readonly #engine: IsaacEngine
+  readonly #session: Session
+  #messages: readonly Message[] = []
+  /** What the messages' image parts point at. */
+  #images: readonly (ImageFile | RgbImage)[] = []
+
+  constructor(engine: IsaacEngine, session: Session) {
+    this.#engine = engine
+    this.#session = session
+  }
+
+  /** Tokens that are held computed. */
+  get length(): number {
+    return this.#session.length
+  }
+
+  /** What was said so far. An answer that was aborted or failed is not part of it, nor is its question. */
+  get messages(): readonly Message[] {
+    return this.#messages
+  }
+
+  /**
+   * The next question, about these pictures and all before. Yields the answer's events; an error comes as an event
+   * and is thrown too. An abort ends with a `final` event that has what was written till then.
+   */
+  async *ask(
+    images: readonly ImageInput[],
+    question: string,
+    options: AskOptions = {},
+  ): AsyncGenerator<AnswerEvent, void> {
+    try {
+      yield* this.#turn(images, question, options)
+    } catch (error) {
+      const { code, message } = error instanceof IsaacError ? error : new IsaacError("internal", String(error))
+      yield { type: "error", error: { code, message } }
+      throw error
+    }
+  }
+
+  async *#turn(
+    images: readonly ImageInput[],
+    question: string,
+    options: AskOptions,
+  ): AsyncGenerator<AnswerEvent, void> {
+    const { expect = "text", system, signal } = options
+    const hints = Object.hasOwn(HINTS, expect) ? HINTS[expect] : undefined
+    if (hints === undefined) {
+      throw new IsaacError("bad_input", `expect is ${String(expect)}; it must be ${Object.keys(HINTS).join(", ")}`)
+    }
+    const turn = buildMessages(this.#engine.profile, { question, images: images.length, hints, system })
+    const messages = [...this.#messages, ...turn.map((message) => shiftImages(message, this.#images.length))]
+    const shown = [...this.#images, ...(await this.#engine.readImages(images, signal))]
+
+    let finished = false
+    const events = this.#engine.answer(messages, shown, options, this.#session)
+    for (;;) {
+      const { done, value } = await events.next()
+      if (done) {
+        if (finished) {
+          this.#messages = [...messages, { role: "assistant", content: value }]
+          this.#images = shown
+        }
+        return
+      }
+      finished = value.type === "final" && value.answer.finishReason !== "abort"
+      yield value
+    }
+  }
+
+  /** Tokens that follow a prompt given whole; what it has in common with this conversation is not computed again. */
+  generate(inputs: Pick<ProcessorOutput, "tensorStream">, options: GenerateOptions = {}): Generation {
+    return this.#engine.generate(inputs, options, this.#session)
+  }
+
+  /** A second conversation that goes on from here by itself. */
+  fork(): Conversation {
+    const copy = new Conversation(this.#engine, this.#session.fork())
+    copy.#messages = this.#messages
+    copy.#images = this.#images
+    return copy
+  }
+
+  dispose(): Promise<void> {
+    return this.#session.dispose()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+}
+
+/** The same message behind `count` images of earlier turns. */
+function shiftImages(message: Message, count: number): Message {
+  if (typeof message.content === "string") {
+    return message
+  }
+  const content = message.content.map((part) => (part.type === "image" ? { ...part, image: part.image + count } : part))
+  return { ...message, content }
+}

@@ -1,0 +1,99 @@
+/**
+ * What a key/value cache entry depends on, token by token: two prompts may share entries exactly as far as these agree.
+ *
+ * A text token is known by its id, an image's token by the content of the whole image (its token view is garbage that
+ * other images share) and its place in it; both also by the position they were turned to.
+ */
+
+import type { Event, Rows, TensorStream } from "../stream"
+
+/** Grows at its end as tokens are generated. */
+export class PromptKeys {
+  /** Per token: the id of a text token, the index inside its image of an image's. */
+  readonly #ids: number[] = []
+  /** Per token: the hash of its image, undefined for text. */
+  readonly #images: (string | undefined)[] = []
+  /** Per token: time, row, column as the rotary embedding uses them. */
+  readonly #positions: number[] = []
+
+  get length(): number {
+    return this.#ids.length
+  }
+
+  push(id: number, image: string | undefined, time: number, row: number, column: number): void {
+    this.#ids.push(id)
+    this.#images.push(image)
+    this.#positions.push(time, row, column)
+  }
+
+  /** Append the first tokens of `other`. */
+  append(other: PromptKeys, start: number, end: number): void {
+    for (let i = start; i < end; i++) {
+      const [time, row, column] = other.#positions.slice(3 * i, 3 * i + 3)
+      this.push(other.#ids[i], other.#images[i], time, row, column)
+    }
+  }
+
+  truncate(length: number): void {
+    this.#ids.length = length
+    this.#images.length = length
+    this.#positions.length = 3 * length
+  }
+
+  /** How many leading tokens are the same in both. */
+  commonPrefix(other: PromptKeys): number {
+    const end = Math.min(this.length, other.length)
+    for (let i = 0; i < end; i++) {
+      const same =
+        this.#ids[i] === other.#ids[i] &&
+        this.#images[i] === other.#images[i] &&
+        this.#positions[3 * i] === other.#positions[3 * i] &&
+        this.#positions[3 * i + 1] === other.#positions[3 * i + 1] &&
+        this.#positions[3 * i + 2] === other.#positions[3 * i + 2]
+      if (!same) {
+        return i
+      }
+    }
+    return end
+  }
+}
+
+/** A prompt's keys, and the hash of each image in them by its patches, which slices of the prompt share. */
+export interface PromptIdentity {
+  readonly keys: PromptKeys
+  readonly imageHashes: ReadonlyMap<Rows["values"], string>
+}
+
+/** Identify a prompt: a stream of batch 1. */
+export async function identifyPrompt(stream: TensorStream): Promise<PromptIdentity> {
+  const keys = new PromptKeys()
+  const imageHashes = new Map<Rows["values"], string>()
+  const positions = stream.positions() // [T·3]
+  let at = 0
+  for (const event of stream.events) {
+    const image = event.type === "image" ? await imageHash(event) : undefined
+    if (image !== undefined) {
+      imageHashes.set(event.data.values, image)
+    }
+    for (let i = event.idxRange[0]; i < event.idxRange[1]; i++, at++) {
+      const [time, row, column] = positions.subarray(3 * at, 3 * at + 3)
+      if (image !== undefined) {
+        keys.push(i, image, time, row, column)
+      } else {
+        keys.push(event.data.values[i], undefined, time, time, time) // text turns with its time on all three axes
+      }
+    }
+  }
+  return { keys, imageHashes }
+}
+
+/**
+ * SHA-256 of an image's patches, and their grid. Strong, because a collision would answer about somebody else's
+ * picture.
+ */
+export async function imageHash(event: Event): Promise<string> {
+  const { buffer, byteOffset, byteLength } = event.data.values
+  const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength))
+  const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("")
+  return `${hex}/${event.dimsReal.join("x")}`
+}

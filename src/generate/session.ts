@@ -1,0 +1,297 @@
+/**
+ * A conversation's memory: the keys and values of all tokens so far, in one slot of the engine's cache.
+ *
+ * A prompt is always given whole; the session reuses the longest prefix that it has in common with what it holds, and
+ * computes the rest. Steps take over one token after another, so whatever breaks off (an abort, an error), the session
+ * stands at its last complete token and can go on from there.
+ */
+
+import { IsaacError } from "../errors"
+import type { DecoderCache } from "../model/decoder-cache"
+import type { ForwardInput, IsaacModel } from "../model/isaac-model"
+import type { Tensor } from "../ops/backend"
+import type { Event, TensorStream } from "../stream"
+import { type AbortFlag, checkAborted, type KernelFlag, yieldToEventLoop } from "./abort"
+import type { ImageCache } from "./image-cache"
+import { identifyPrompt, PromptKeys } from "./prompt-keys"
+
+/** What all sessions of an engine share. */
+export interface SessionPool {
+  readonly model: IsaacModel
+  /** Keys and values of all sessions, a slot each. */
+  readonly cache: DecoderCache
+  readonly images: ImageCache
+  readonly kernelFlag: KernelFlag
+  /** Slots in use. */
+  readonly slots: Set<number>
+  /** Most tokens of one session. */
+  readonly maxContext: number
+  /** The engine was disposed of, and everything here with it. */
+  closed: boolean
+}
+
+/** What became of a prompt. */
+export interface Prefilled {
+  /** Logits of the prompt's last token, [V]. */
+  readonly logits: Float32Array
+  /** Leading tokens that were in the session already. */
+  readonly reused: number
+  readonly visionMs: number
+  readonly prefillMs: number
+}
+
+/** The decoder gives up its thread after about so many milliseconds of a prompt. */
+const CHUNK_MS = 100
+const FIRST_CHUNK = 64
+const SMALLEST_CHUNK = 16
+const LARGEST_CHUNK = 512
+
+export class Session implements AsyncDisposable {
+  readonly #pool: SessionPool
+  readonly #slot: number
+  /** What the slot holds, token by token. */
+  readonly #keys = new PromptKeys()
+  #chunk = FIRST_CHUNK
+  #busy = false
+  #disposed = false
+
+  constructor(pool: SessionPool) {
+    this.#pool = pool
+    let slot = 0
+    while (pool.slots.has(slot)) {
+      slot++
+    }
+    pool.slots.add(slot)
+    this.#slot = slot
+  }
+
+  /** Tokens that the session holds. */
+  get length(): number {
+    return this.#keys.length
+  }
+
+  /** Whether there is room for one more token. */
+  get full(): boolean {
+    return this.length >= this.#pool.maxContext
+  }
+
+  /** Claim the session for one generation; call the result when it is over. Throws bad_input while another one runs. */
+  claim(): () => void {
+    this.#check()
+    if (this.#busy) {
+      throw new IsaacError("bad_input", "this session is answering already; await that answer or abort it first")
+    }
+    this.#busy = true
+    return () => {
+      this.#busy = false
+    }
+  }
+
+  /**
+   * Bring the session to the end of a prompt.
+   *
+   * @param prompt all of it, batch 1
+   * Throws too_long when the prompt does not fit, aborted when the flag was set; what was computed till then stays.
+   */
+  async prefill(prompt: TensorStream, abort?: AbortFlag): Promise<Prefilled> {
+    this.#check()
+    const { model, maxContext } = this.#pool
+    const [batch, tokens] = prompt.shape
+    if (batch !== 1 || tokens === 0) {
+      throw new IsaacError("bad_input", `a prompt is one stream of at least one token, not [${batch}, ${tokens}]`)
+    }
+    if (tokens > maxContext) {
+      throw new IsaacError(
+        "too_long",
+        `the prompt has ${tokens} tokens and a session takes ${maxContext}; shorten it or load with a larger maxContext`,
+      )
+    }
+
+    // 1. Drop what the prompt does not begin with. The last token is computed anew in any case: its logits are wanted.
+    const { keys, imageHashes } = await identifyPrompt(prompt)
+    this.#check()
+    checkAborted(abort)
+    const reused = Math.min(this.#keys.commonPrefix(keys), tokens - 1)
+    this.truncate(reused)
+    const rest = prompt.slice(reused, tokens)
+
+    const images = new ImageLease(this.#pool)
+    let embedded: Tensor | undefined
+    const prefillStart = performance.now()
+    try {
+      // 2. The images of the rest, from the cache or through the vision tower.
+      for (const event of rest.events.filter(({ type }) => type === "image")) {
+        await images.take(event, imageHashes.get(event.data.values)!, abort)
+        this.#check()
+      }
+
+      // 3. Embed the rest.
+      const imageTokens = images.tokens
+      embedded = this.#pool.kernelFlag.run(() => model.embedStream(rest, { imageTokens }), abort) // [1, T', D]
+
+      // 4. The decoder, in chunks.
+      const logits = await this.#decodeChunks(prompt, keys, reused, embedded, abort)
+      return {
+        logits,
+        reused,
+        visionMs: images.encodeMs,
+        prefillMs: performance.now() - prefillStart - images.encodeMs,
+      }
+    } finally {
+      images.end()
+      if (embedded !== undefined) {
+        model.backend.free(embedded)
+      }
+    }
+  }
+
+  /** Take over one more token and give the logits that follow it, [V]. */
+  async step(id: number, abort?: AbortFlag): Promise<Float32Array> {
+    this.#check()
+    const { cache, maxContext } = this.#pool
+    if (this.full) {
+      throw new IsaacError("too_long", `the session is full: it holds ${this.length} of ${maxContext} tokens`)
+    }
+    const position = cache.nextPosition(this.#slot)
+    const logits = this.#forward({ inputIds: Int32Array.of(id), logits: "last" }, abort)
+    this.#keys.push(id, undefined, position, position, position)
+    return this.#read(logits!)
+  }
+
+  /** Forget all but the first `length` tokens. */
+  truncate(length: number): void {
+    this.#check()
+    this.#pool.cache.truncate(length, this.#slot)
+    this.#keys.truncate(Math.min(length, this.#keys.length))
+  }
+
+  /** Another session that holds the same tokens; whole blocks of keys and values are shared. */
+  fork(): Session {
+    this.#check()
+    const copy = new Session(this.#pool)
+    this.#pool.cache.copy(this.#slot, copy.#slot, this.length)
+    copy.#keys.append(this.#keys, 0, this.length)
+    return copy
+  }
+
+  /** Free the session's keys and values. A generation that is running on it fails at its next token. */
+  async dispose(): Promise<void> {
+    if (!this.#disposed) {
+      if (!this.#pool.closed) {
+        this.truncate(0)
+      }
+      this.#pool.slots.delete(this.#slot)
+      this.#disposed = true
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+
+  /** Tokens `start` … of the prompt, whose embeddings are [1, T − start, D]; the logits of the last one, [V]. */
+  async #decodeChunks(
+    prompt: TensorStream,
+    keys: PromptKeys,
+    start: number,
+    embedded: Tensor,
+    abort: AbortFlag | undefined,
+  ): Promise<Float32Array> {
+    const { backend } = this.#pool.model
+    const tokens = keys.length
+    const flat = backend.reshape(embedded, embedded.shape.slice(1)) // [T − start, D]
+    const positions = prompt.positions() // [T·3]
+    const modality = prompt.modalityMask() // [T]
+    for (let at = start; ; ) {
+      const end = Math.min(at + this.#chunk, tokens)
+      const chunkStart = performance.now()
+      const logits = this.#forward(
+        {
+          inputsEmbeds: backend.rows(flat, at - start, end - start), // [n, D]
+          positionIds: positions.subarray(3 * at, 3 * end),
+          modality: modality.subarray(at, end),
+          logits: end === tokens ? "last" : "none", // lm_head is needed for the last token only
+        },
+        abort,
+      )
+      this.#keys.append(keys, at, end)
+      if (logits !== undefined) {
+        return this.#read(logits)
+      }
+      this.#adaptChunk(performance.now() - chunkStart)
+      at = end
+      // The event loop and the signal get their turn.
+      await yieldToEventLoop()
+      this.#check()
+    }
+  }
+
+  /** One pass of the decoder over new tokens of this slot; when it is broken off, the slot stays as it was. */
+  #forward(input: Omit<ForwardInput, "cache" | "slots">, abort: AbortFlag | undefined): Tensor | undefined {
+    const { model, cache, kernelFlag } = this.#pool
+    const hooks = { checkAbort: () => checkAborted(abort) }
+    return kernelFlag.run(() => model.forward({ ...input, cache, slots: [this.#slot] }, hooks).logits, abort)
+  }
+
+  /** One row of logits [1, V] as numbers [V]. */
+  async #read(logits: Tensor): Promise<Float32Array> {
+    const { backend } = this.#pool.model
+    try {
+      return await backend.read(logits)
+    } finally {
+      backend.free(logits)
+    }
+  }
+
+  /** Size the next chunk so that the thread looks at the event loop (or at shared memory, between layers) often enough. */
+  #adaptChunk(elapsedMs: number): void {
+    const { kernelFlag, model } = this.#pool
+    const looks = kernelFlag.shared ? model.config.text.layers : 1
+    const fitting = Math.floor((this.#chunk * CHUNK_MS * looks) / Math.max(elapsedMs, 1e-3))
+    this.#chunk = Math.max(SMALLEST_CHUNK, Math.min(LARGEST_CHUNK, fitting))
+  }
+
+  #check(): void {
+    if (this.#pool.closed) {
+      throw new IsaacError("bad_input", "the model was disposed of; load it again")
+    }
+    if (this.#disposed) {
+      throw new IsaacError("bad_input", "this session was disposed of; open a new one")
+    }
+  }
+}
+
+/** The images of one prompt, kept in the cache while the prompt needs them. */
+class ImageLease {
+  readonly tokens = new Map<Event, Tensor>()
+  /** Time spent in the vision tower. */
+  encodeMs = 0
+  readonly #pool: SessionPool
+  readonly #hashes: string[] = []
+
+  constructor(pool: SessionPool) {
+    this.#pool = pool
+  }
+
+  /** Find or compute the tokens [n, D] of an image. */
+  async take(event: Event, hash: string, abort: AbortFlag | undefined): Promise<void> {
+    const { model, images, kernelFlag } = this.#pool
+    let tokens = images.acquire(hash)
+    if (tokens === undefined) {
+      const start = performance.now()
+      const hooks = { checkAbort: () => checkAborted(abort) }
+      const encoded = kernelFlag.run(() => model.encodeImages([event], hooks), abort) // [n, D]
+      this.encodeMs += performance.now() - start
+      tokens = images.add(hash, encoded)
+      await yieldToEventLoop()
+    }
+    this.#hashes.push(hash)
+    this.tokens.set(event, tokens)
+  }
+
+  end(): void {
+    for (const hash of this.#hashes) {
+      this.#pool.images.release(hash)
+    }
+  }
+}
