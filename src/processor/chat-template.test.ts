@@ -69,6 +69,13 @@ describe("ChatTemplate", () => {
     expect((await ChatTemplate.load(files))?.render(say)).toBe("<s>hi</s>")
   })
 
+  it("defines enable_thinking only when it is given", () => {
+    const template = new ChatTemplate("{{ enable_thinking is defined }} {{ enable_thinking }}")
+    expect(template.render(say)).toMatch(/^false/i)
+    expect(template.render(say, { enableThinking: true })).toMatch(/^true true/i)
+    expect(template.render(say, { enableThinking: false })).toMatch(/^true false/i)
+  })
+
   it("names what does not compile and what it refuses", () => {
     expect(() => new ChatTemplate("{% if %}", "the template")).toThrow(
       expect.objectContaining({

@@ -112,6 +112,27 @@ for (const { name, file, ...golden } of index.images) {
   })
 }
 
+describe("the images of the model cases become their patches", () => {
+  const { cases } = readGoldenJson<{ cases: { name: string; file: string }[] }>("random-tiny/cases/index.json")
+  for (const { name, file } of cases) {
+    it(name, async () => {
+      const golden = await readGolden(`random-tiny/cases/${file}`)
+      const patches: number[] = []
+      const grids: number[] = []
+      for (let k = 0; golden.has(`image_${k}`); k++) {
+        const { shape, data } = golden.get(`image_${k}`) as GoldenTensor
+        const image = { height: shape[0], width: shape[1], data: data as Uint8Array }
+        const event = imageToEvent(image, sizingOf(index.params.tiny))
+        for (const value of event.data.values) patches.push(value)
+        grids.push(event.dimsReal[1], event.dimsReal[2])
+      }
+      expect(grids.length > 0).toBe(name !== "text_only")
+      expect(Int32Array.from(grids)).toEqual(golden.get("token_grids")?.data ?? new Int32Array(0))
+      expect(Float32Array.from(patches)).toEqual(golden.get("patches")?.data ?? new Float32Array(0))
+    })
+  }
+})
+
 describe("imageToEvent", () => {
   const real = sizingOf(index.params.real)
 

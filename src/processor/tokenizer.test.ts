@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url"
 import { beforeAll, describe, expect, it } from "vitest"
 import { openFolder } from "../weights/files-node"
 import { bytesSource, type FileSet } from "../weights/source"
+import { BYTE_CHARACTERS } from "./byte-level"
 import { Tokenizer } from "./tokenizer"
 
 interface Cases {
@@ -104,8 +105,11 @@ describe("Tokenizer", () => {
     expect(tokenizer.decode(emoji.slice(0, -1))).toBe("\ufffd")
   })
 
-  it("splits text at added tokens, the longest first", () => {
+  it("splits text at added tokens, the longest first", async () => {
     expect(tokenizer.split("a<|im_start|>b</think>")).toEqual(["a", 743, "b", 767])
+    const added = { 768: { content: "</think>x" }, 769: { content: "<|im" } }
+    const longer = await Tokenizer.load(replaced(tiny, { "tokenizer_config.json": { added_tokens_decoder: added } }))
+    expect(longer.split("</think>y</think>x<|im_start|><|im")).toEqual([767, "y", 768, 743, 769])
     expect(tokenizer.split("plain")).toEqual(["plain"])
     expect(tokenizer.split("")).toEqual([])
   })
@@ -119,6 +123,28 @@ describe("Tokenizer", () => {
     ]) {
       expect(tokenizer.decode(tokenizer.encode(text, { special: true }))).toBe(text)
     }
+  })
+
+  it("cuts words as Qwen2 does before it merges", async () => {
+    // isaac-tiny has no merges across these cuts, so a vocabulary that would show a wrong cut.
+    const merges = ["1 2", "S x", "' S", "a b", "! !", "!! Ċ", "Ġ Ġ", "ĠĠ Ġ", "Ġ a", "Ċ Ċ"]
+    const entries = [...BYTE_CHARACTERS, ...merges.map((merge) => merge.replace(" ", ""))]
+    const vocab = Object.fromEntries(entries.map((entry, id) => [entry, id]))
+    const files = replaced(tiny, {
+      "tokenizer.json": null,
+      "tokenizer_config.json": {},
+      "added_tokens.json": null,
+      "vocab.json": vocab,
+      "merges.txt": `#version: 0.2\n${merges.join("\n")}\n`,
+    })
+    const words = await Tokenizer.load(files)
+    const tokens = (text: string) => Array.from(words.encode(text), (id) => entries[id])
+    expect(tokens("12")).toEqual(["1", "2"])
+    expect(tokens("b'Sx")).toEqual(["b", "'S", "x"])
+    expect(tokens("Sx")).toEqual(["Sx"])
+    expect(tokens("!!\nab")).toEqual(["!!Ċ", "ab"])
+    expect(tokens("   ac")).toEqual(["ĠĠ", "Ġa", "c"])
+    expect(tokens("   \n\n ")).toEqual(["ĠĠĠ", "ĊĊ", "Ġ"])
   })
 
   it("reads added tokens without their flags from added_tokens.json", async () => {

@@ -50,6 +50,7 @@ describe("targetSize", () => {
 
   it("leaves 1×1 below the minimum: the scale up is capped", () => {
     expect(targetSize(1, 1, real)).toEqual({ height: 128, width: 128 })
+    expect(targetSize(1, 1, { ...real, patchSize: 10, pixelShuffle: 1 })).toEqual({ height: 100, width: 100 })
   })
 
   it("keeps extreme shapes within the maximum", () => {
