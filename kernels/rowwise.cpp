@@ -134,6 +134,11 @@ ISAAC_KERNEL(swiglu_map, MapArgs) {
   map_parts(a, first, end, [](auto at, const float* x, const float* y) { return silu(at(x)) * at(y); });
 }
 
+// No operation needs it by itself: for the test of its accuracy.
+ISAAC_KERNEL(exp_map, MapArgs) {
+  map_parts(a, first, end, [](auto at, const float* x, const float*) { return exp_(at(x)); });
+}
+
 ISAAC_KERNEL(copy_map, MapArgs) {
   map_parts(a, first, end, [](auto at, const float* x, const float*) { return at(x); });
 }

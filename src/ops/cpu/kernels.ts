@@ -16,6 +16,7 @@ export const KERNELS = {
   gelu_map: ["x", "y", "out", "size"],
   add_map: ["x", "y", "out", "size"],
   swiglu_map: ["x", "y", "out", "size"],
+  exp_map: ["x", "y", "out", "size"],
   copy_map: ["x", "y", "out", "size"],
   gather_rows: ["x", "index", "out", "rowSize"],
   kv_write: ["k", "v", "writes", "kvHeads", "headDim", "stored"],
