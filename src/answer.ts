@@ -6,7 +6,7 @@
  */
 
 import type { IsaacErrorCode } from "./errors"
-import type { FinishReason } from "./generate/generation"
+import type { FinishReason, GenerationReport } from "./generate/generation"
 import { type PictureSize, type PixelLeaf, toPixels } from "./perception/geometry"
 import { ReasoningStream } from "./perception/reasoning"
 import { TagStream } from "./perception/tag-stream"
@@ -65,7 +65,6 @@ export interface AnswerStream extends AsyncIterable<AnswerEvent>, PromiseLike<An
 
 /** Turns the model's text, as it comes, into the events of an answer. */
 export class AnswerWriter {
-  readonly #model: string
   readonly #images: readonly PictureSize[]
   readonly #reasoningStream = new ReasoningStream()
   readonly #tags = new TagStream()
@@ -74,8 +73,7 @@ export class AnswerWriter {
   readonly #points: Leaf[] = []
 
   /** @param images sizes of the upright originals, in the order of the prompt */
-  constructor(model: string, images: readonly PictureSize[]) {
-    this.#model = model
+  constructor(images: readonly PictureSize[]) {
     this.#images = images
   }
 
@@ -84,18 +82,36 @@ export class AnswerWriter {
     yield* this.#events(this.#reasoningStream.push(piece))
   }
 
-  /** The end: what was held back, then the final event. */
-  *end(rest: Pick<Answer, "usage" | "finishReason" | "timings">): Generator<AnswerEvent, void> {
+  /**
+   * The end: what was held back, then the final event.
+   *
+   * @param report how the generation went; without one it was aborted before it began
+   */
+  *end(
+    engine: { readonly model: string; readonly loadMs: number },
+    report?: GenerationReport,
+  ): Generator<AnswerEvent, void> {
     yield* this.#events(this.#reasoningStream.end())
     const last = this.#tags.end()
     yield* this.#pointsDelta(last)
     const answer: Answer = {
-      model: this.#model,
+      model: engine.model,
       text: this.#text,
       reasoning: this.#reasoning || null,
       points: this.#points,
       pixels: this.#pixels(this.#points),
-      ...rest,
+      usage: {
+        prompt_tokens: report?.promptTokens ?? 0,
+        image_tokens: report?.imageTokens ?? 0,
+        completion_tokens: report?.completionTokens ?? 0,
+      },
+      finishReason: report?.finishReason ?? "abort",
+      timings: {
+        load_ms: engine.loadMs,
+        vision_ms: report?.visionMs ?? 0,
+        prefill_ms: report?.prefillMs ?? 0,
+        decode_ms: report?.decodeMs ?? 0,
+      },
       issues: [...this.#tags.issues].sort((a, b) => a.span[0] - b.span[0]),
     }
     yield { type: "final", answer }

@@ -1,6 +1,6 @@
 /** A conversation: what was said, what was shown, and the session that holds both computed. */
 
-import type { AnswerEvent } from "./answer"
+import { type AnswerEvent, AnswerWriter } from "./answer"
 import type { AskOptions, Expect, GenerateOptions, ImageInput } from "./engine-options"
 import { IsaacError } from "./errors"
 import type { Generation } from "./generate/generation"
@@ -50,6 +50,10 @@ export class Conversation implements AsyncDisposable {
     try {
       yield* this.#turn(images, question, options)
     } catch (error) {
+      if (error instanceof IsaacError && error.code === "aborted" && options.signal?.aborted) {
+        yield* new AnswerWriter([]).end(this.#engine.info) // aborted while the pictures were being read
+        return
+      }
       const { code, message } = error instanceof IsaacError ? error : new IsaacError("internal", String(error))
       yield { type: "error", error: { code, message } }
       throw error

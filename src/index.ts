@@ -18,3 +18,17 @@ export type {
 } from "./engine-options"
 /** The only error that this library throws on purpose. */
 export { IsaacError, type IsaacErrorCode, isIsaacError } from "./errors"
+/** How to generate: sampling, length, stop ids. */
+export type { FinishReason, GeneratedToken, GenerationOptions, GenerationReport } from "./generate/generation"
+/** The calls of a loaded model, and its parts. */
+export type {
+  ForwardRequest,
+  ForwardResult,
+  IsaacClient,
+  IsaacSession,
+  ModelCache,
+  ModelClient,
+  TokenStream,
+} from "./worker/isaac-client"
+/** Load a model and ask it about pictures. */
+export { Isaac, type IsaacLoadOptions } from "./worker/isaac-node"

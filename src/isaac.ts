@@ -36,7 +36,12 @@ import { openCheckpoint } from "./weights/checkpoint"
 import { type FileSet, readJson } from "./weights/source"
 
 export type * from "./answer"
+export { Conversation } from "./conversation"
 export type * from "./engine-options"
+export type { GeneratedToken, GenerationReport } from "./generate/generation"
+export type { DecoderCache, ForwardInput } from "./model"
+export type { ProcessorOutput } from "./processor"
+export { fromPlain, type PlainTensorStream, type TensorStream, toPlain } from "./stream"
 
 /** Conversations that may be full at the same time; memory is taken as they grow. */
 const CONVERSATIONS = 4
@@ -219,7 +224,7 @@ export class IsaacEngine implements AsyncDisposable {
     const generation = this.generate(inputs, options, session)
 
     // 3. Tokens → text, reasoning and what the text points at.
-    const writer = new AnswerWriter(this.info.model, inputs.images)
+    const writer = new AnswerWriter(inputs.images)
     let words = ""
     for await (const { text } of generation) {
       words += text
@@ -227,21 +232,7 @@ export class IsaacEngine implements AsyncDisposable {
     }
 
     // 4. The whole answer.
-    const { report } = generation
-    yield* writer.end({
-      usage: {
-        prompt_tokens: report.promptTokens,
-        image_tokens: report.imageTokens,
-        completion_tokens: report.completionTokens,
-      },
-      finishReason: report.finishReason!,
-      timings: {
-        load_ms: this.info.loadMs,
-        vision_ms: report.visionMs,
-        prefill_ms: report.prefillMs,
-        decode_ms: report.decodeMs,
-      },
-    })
+    yield* writer.end(this.info, generation.report)
     return words
   }
 
@@ -249,6 +240,11 @@ export class IsaacEngine implements AsyncDisposable {
   readImages(images: readonly ImageInput[], signal?: AbortFlag): Promise<(ImageFile | RgbImage)[]> {
     const { platform } = this.#parts
     return Promise.all(images.map((image) => platform.readImage(image, { signal: signalOf(signal) })))
+  }
+
+  /** Run a computation on `model` that the signal may end from another thread. Throws aborted. */
+  compute<T>(run: () => T, signal?: AbortFlag): T {
+    return this.#parts.pool.kernelFlag.run(run, signal)
   }
 
   /** Bytes that the backend has in use, now and at most. */

@@ -1,23 +1,52 @@
-/**
- * The public class: Isaac off the caller's thread.
- *
- * const isaac = await Isaac.load("tiny")
- * const answer = await isaac.ask(["picture.png"], "Where is the red circle?", { expect: "box" })
- */
+/** The public class in Node. */
 
-import type { AnswerStream, AskOptions, EngineInfo, ImageInput, LoadOptions } from "../isaac"
+import { loadEngine } from "../engine-node"
+import type { LoadOptions, LoadProgress } from "../isaac"
+import { type EngineService, engineService } from "./engine-service"
+import { IsaacClient } from "./isaac-client"
+import { LocalCaller } from "./local-caller"
+import { startWorker } from "./worker-host-node"
 
 export interface IsaacLoadOptions extends LoadOptions {
   /** false runs the model in the calling thread, which then blocks during each step. Default true. */
   readonly worker?: boolean
 }
 
-export declare class Isaac implements AsyncDisposable {
-  /** @param model "tiny" (ships with the package) or a checkpoint folder */
-  static load(model: string, options?: IsaacLoadOptions): Promise<Isaac>
-  readonly info: EngineInfo
-  ask(images: readonly ImageInput[], question: string, options?: AskOptions): AnswerStream
-  /** Waits for calls in flight, then frees everything. */
-  dispose(): Promise<void>
-  [Symbol.asyncDispose](): Promise<void>
+/**
+ * Isaac: ask about pictures.
+ *
+ *   const isaac = await Isaac.load("tiny")
+ *   const answer = await isaac.ask(["picture.png"], "Where is the red circle?", { expect: "box" })
+ *   await isaac.dispose()
+ */
+export class Isaac extends IsaacClient {
+  /**
+   * Load a model, in a thread of its own.
+   *
+   * @param model "tiny", which ships with the package, or a checkpoint folder
+   */
+  static async load(model: string, options: IsaacLoadOptions = {}): Promise<Isaac> {
+    const { worker = true, signal, onProgress, ...rest } = options
+    const { caller, stop } = worker ? inWorker() : inThisThread()
+    try {
+      const progress = onProgress && ((step: unknown) => onProgress(step as LoadProgress))
+      const info = await caller.call("load", { model, options: rest }, { signal, onProgress: progress })
+      return new Isaac(caller, info, stop)
+    } catch (error) {
+      await stop()
+      throw error
+    }
+  }
+}
+
+function inWorker() {
+  const { client, terminate } = startWorker<EngineService>()
+  return { caller: client, stop: terminate }
+}
+
+function inThisThread() {
+  const service = engineService(({ model, options }, { signal, progress }) =>
+    loadEngine(model, { ...options, signal, onProgress: progress }),
+  )
+  return { caller: new LocalCaller<EngineService>(service), stop: () => service.calls.close() }
 }

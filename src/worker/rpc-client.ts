@@ -22,20 +22,26 @@ interface Pending {
   reject(error: IsaacError): void
 }
 
+export interface RpcClientEvents {
+  /** The first request waits, or none waits any more: to keep a process alive as long as needed. */
+  readonly onBusy?: (busy: boolean) => void
+  /** Some request was aborted, its own flag is set already: to interrupt what is being computed. */
+  readonly onAbort?: () => void
+}
+
 export class RpcClient<S extends Service> implements Caller<S> {
   readonly #port: Port
   /** Requests that wait for a reply now; an open stream waits only while it is being pulled. */
   readonly #pending = new Map<number, Pending>()
   readonly #progress = new Map<number, (value: unknown) => void>()
-  readonly #onBusy: (busy: boolean) => void
+  readonly #events: RpcClientEvents
   #lastId = 0
   #failed: IsaacError | undefined
   #idleWaiters: (() => void)[] = []
 
-  /** @param onBusy told when the first request starts to wait and when none waits any more (to keep a process alive) */
-  constructor(port: Port, onBusy: (busy: boolean) => void = () => {}) {
+  constructor(port: Port, events: RpcClientEvents = {}) {
     this.#port = port
-    this.#onBusy = onBusy
+    this.#events = events
     port.addEventListener("message", (event) => this.#receive(event.data as Reply))
     port.start?.()
   }
@@ -112,6 +118,7 @@ export class RpcClient<S extends Service> implements Caller<S> {
         Atomics.store(new Int32Array(flag), 0, 1)
       }
       if (this.#failed === undefined) {
+        this.#events.onAbort?.()
         this.#send({ kind: "abort", id })
       }
     }
@@ -140,7 +147,7 @@ export class RpcClient<S extends Service> implements Caller<S> {
       }
       this.#pending.set(id, { resolve, reject })
       if (this.#pending.size === 1) {
-        this.#onBusy(true)
+        this.#events.onBusy?.(true)
       }
       try {
         this.#send(message)
@@ -191,7 +198,7 @@ export class RpcClient<S extends Service> implements Caller<S> {
     if (this.#pending.size > 0) {
       return
     }
-    this.#onBusy(false)
+    this.#events.onBusy?.(false)
     const waiters = this.#idleWaiters
     this.#idleWaiters = []
     for (const resolve of waiters) {

@@ -63,7 +63,7 @@ function overPort(): { caller: Caller<TestService>; log: string[]; busy: boolean
   const busy: boolean[] = []
   serve(port2 as unknown as Port, service)
   return {
-    caller: new RpcClient<TestService>(port1 as unknown as Port, (b) => busy.push(b)),
+    caller: new RpcClient<TestService>(port1 as unknown as Port, { onBusy: (b) => busy.push(b) }),
     log: service.log,
     busy,
     kept: service.kept,

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { MessageChannel, Worker } from "node:worker_threads"
 import { IsaacError } from "../errors"
+import type { WorkerData } from "./engine-worker-node"
 import type { Port, Service } from "./protocol"
 import { RpcClient } from "./rpc-client"
 
@@ -19,9 +20,14 @@ export interface WorkerHost<S extends Service> {
  * forgets to dispose ends all the same.
  */
 export function startWorker<S extends Service>(): WorkerHost<S> {
-  const worker = new Worker(workerFile(), { name: "isaac", execArgv: [] })
+  const abortWord = new SharedArrayBuffer(4)
+  const workerData: WorkerData = { abortWord }
+  const worker = new Worker(workerFile(), { name: "isaac", execArgv: [], workerData })
   const { port1, port2 } = new MessageChannel()
-  const client = new RpcClient<S>(port1 as unknown as Port, (busy) => (busy ? worker.ref() : worker.unref()))
+  const client = new RpcClient<S>(port1 as unknown as Port, {
+    onBusy: (busy) => (busy ? worker.ref() : worker.unref()),
+    onAbort: () => Atomics.store(new Int32Array(abortWord), 0, 1),
+  })
   const lost = (why: string, cause?: unknown) => {
     client.fail(
       new IsaacError(

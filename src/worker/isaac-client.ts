@@ -1,0 +1,275 @@
+/** The public calls, carried out by a `Caller`: a worker, or this thread. */
+
+import { IsaacError } from "../errors"
+import {
+  type AnswerStream,
+  type AskOptions,
+  type EngineInfo,
+  fromPlain,
+  type GeneratedToken,
+  type GenerateOptions,
+  type GenerationReport,
+  type ImageInput,
+  type Numbers,
+  type ProcessorInput,
+  type ProcessorOutput,
+  type TensorStream,
+  toPlain,
+} from "../isaac"
+import { AnswerRun } from "./answer-run"
+import type { EngineService, GenerateInput, PlainForwardInput } from "./engine-service"
+import type { AbortFlag, Caller } from "./protocol"
+
+type EngineCaller = Caller<EngineService>
+
+/** One forward pass; see `model.forward`. */
+export interface ForwardRequest extends Omit<PlainForwardInput, "tensorStream" | "cache"> {
+  /** Embeddings, positions and modality mask come from it, as far as they are not given themselves. */
+  readonly tensorStream?: TensorStream
+  /** Keys and values so far; the tokens of this pass are added. Without one the pass stands alone. */
+  readonly cache?: ModelCache
+  readonly signal?: AbortFlag
+}
+
+export interface ForwardResult {
+  /** [B, T, V], or [B, V] when only the last row was asked for. */
+  readonly logits?: Numbers
+  /** Mean cross entropy of logits[:-1] against labels[1:], there when labels were given. */
+  readonly loss?: number
+  /** [B] A next token at cache index c has position c + ropeDelta on all axes. */
+  readonly ropeDelta: Int32Array
+  readonly cache?: ModelCache
+}
+
+/** A running generation: iterate over it once. */
+export interface TokenStream extends AsyncIterable<GeneratedToken> {
+  /** How it went; undefined until the iteration has ended. */
+  readonly report: GenerationReport | undefined
+}
+
+/** Isaac, wherever it runs. Made by `Isaac.load`. */
+export class IsaacClient implements AsyncDisposable {
+  /** What runs the model. */
+  readonly info: EngineInfo
+  /** The boxes of the architecture, one by one. */
+  readonly model: ModelClient
+  readonly #caller: EngineCaller
+  readonly #stop: () => Promise<void>
+  #disposed: Promise<void> | undefined
+
+  protected constructor(caller: EngineCaller, info: EngineInfo, stop: () => Promise<void>) {
+    this.#caller = caller
+    this.#stop = stop
+    this.info = info
+    this.model = new ModelClient(caller)
+  }
+
+  /** Raw text with an `<image>` for each image → token ids and the stream that the model reads. */
+  async processor({ signal, ...input }: ProcessorInput): Promise<ProcessorOutput> {
+    const images = input.images?.map(sendable)
+    const output = await this.#caller.call("process", { ...input, images }, { signal })
+    return { ...output, tensorStream: fromPlain(output.tensorStream) }
+  }
+
+  /**
+   * A question about pictures. Iterate over the result for events as the answer is written, await it for the whole.
+   */
+  ask(images: readonly ImageInput[], question: string, options: AskOptions = {}): AnswerStream {
+    return ask(this.#caller, images, question, options)
+  }
+
+  /** The tokens that follow a prompt. */
+  generate(inputs: Pick<ProcessorOutput, "tensorStream">, options: GenerateOptions = {}): TokenStream {
+    return generate(this.#caller, inputs, options)
+  }
+
+  /** A conversation that remembers: what its prompts have in common is computed once. */
+  session(): IsaacSession {
+    return new IsaacSession(this.#caller, () => this.#caller.call("openSession", undefined))
+  }
+
+  /** Bytes that the backend has in use, now and at most. */
+  memory(): Promise<{ readonly used: number; readonly peak: number }> {
+    return this.#caller.call("memory", undefined)
+  }
+
+  /** Wait for what is being computed or read, then free everything. */
+  dispose(): Promise<void> {
+    this.#disposed ??= this.#end()
+    return this.#disposed
+  }
+
+  /** Stop at once; whatever is pending is rejected with worker_lost. */
+  async terminate(): Promise<void> {
+    this.#caller.fail(new IsaacError("worker_lost", "the engine was terminated; load the model again"))
+    await this.#stop()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+
+  async #end(): Promise<void> {
+    await this.#caller.idle()
+    await this.#caller.call("close", undefined).catch(() => {}) // a lost worker has nothing left to free
+    this.#caller.fail(new IsaacError("bad_input", "the model was disposed of; load it again"))
+    await this.#stop()
+  }
+}
+
+/** The model's own calls. Numbers come back as {data, shape}. */
+export class ModelClient {
+  readonly #caller: EngineCaller
+
+  constructor(caller: EngineCaller) {
+    this.#caller = caller
+  }
+
+  /** What the decoder reads: text through the embedding matrix, images through the vision tower → [B, T, D]. */
+  embedStream(tensorStream: TensorStream, { signal }: { readonly signal?: AbortFlag } = {}): Promise<Numbers> {
+    return this.#caller.call("embedStream", { tensorStream: toPlain(tensorStream) }, { signal })
+  }
+
+  /** Logits, and the loss when labels are given, of a stream, of embeddings or of ids. */
+  async forward({ signal, cache, tensorStream, ...input }: ForwardRequest): Promise<ForwardResult> {
+    const { inputIds, batch, inputsEmbeds, positionIds, modality, labels, logits } = input
+    const plain: PlainForwardInput = {
+      ...{ inputIds, batch, inputsEmbeds, positionIds, modality, labels, logits },
+      tensorStream: tensorStream && toPlain(tensorStream),
+      cache: await cache?.id(),
+    }
+    return { ...(await this.#caller.call("forward", plain, { signal })), cache }
+  }
+
+  /** Room for the keys and values of `maxTokens` tokens (default: maxContext). */
+  newCache(maxTokens?: number): ModelCache {
+    return new ModelCache(this.#caller, maxTokens)
+  }
+}
+
+/** Keys and values for `model.forward`; opened when first used. */
+export class ModelCache implements AsyncDisposable {
+  readonly #caller: EngineCaller
+  readonly #maxTokens: number | undefined
+  #id: Promise<number> | undefined
+
+  constructor(caller: EngineCaller, maxTokens: number | undefined) {
+    this.#caller = caller
+    this.#maxTokens = maxTokens
+  }
+
+  /** What the engine calls it. */
+  id(): Promise<number> {
+    this.#id ??= this.#caller.call("newCache", { maxTokens: this.#maxTokens })
+    return this.#id
+  }
+
+  /** Tokens that it holds. */
+  async length(): Promise<number> {
+    return this.#caller.call("cacheLength", { cache: await this.id() })
+  }
+
+  /** Keep the first `length` tokens. */
+  async truncate(length: number): Promise<void> {
+    await this.#caller.call("truncateCache", { cache: await this.id(), length })
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#id) await this.#caller.call("freeCache", { cache: await this.#id })
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+}
+
+/** A conversation; opened when first used. One question at a time. */
+export class IsaacSession implements AsyncDisposable {
+  readonly #caller: EngineCaller
+  readonly #open: () => Promise<number>
+  #id: Promise<number> | undefined
+
+  constructor(caller: EngineCaller, open: () => Promise<number>) {
+    this.#caller = caller
+    this.#open = open
+  }
+
+  #session(): Promise<number> {
+    this.#id ??= this.#open()
+    return this.#id
+  }
+
+  /** The next question, about these pictures and all before. */
+  ask(images: readonly ImageInput[], question: string, options: AskOptions = {}): AnswerStream {
+    return ask(this.#caller, images, question, options, () => this.#session())
+  }
+
+  /** Tokens that follow a prompt given whole; what it has in common with this session is not computed again. */
+  generate(inputs: Pick<ProcessorOutput, "tensorStream">, options: GenerateOptions = {}): TokenStream {
+    return generate(this.#caller, inputs, options, () => this.#session())
+  }
+
+  /** Tokens that are held computed. */
+  async length(): Promise<number> {
+    return this.#caller.call("sessionLength", { session: await this.#session() })
+  }
+
+  /** A second session that goes on from here by itself. */
+  fork(): IsaacSession {
+    const parent = this.#session()
+    parent.catch(() => {}) // shown to whoever uses the fork
+    return new IsaacSession(this.#caller, async () => this.#caller.call("forkSession", { session: await parent }))
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#id) await this.#caller.call("closeSession", { session: await this.#id })
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+}
+
+function ask(
+  caller: EngineCaller,
+  images: readonly ImageInput[],
+  question: string,
+  { signal, ...options }: AskOptions,
+  session?: () => Promise<number>,
+): AnswerStream {
+  async function* events() {
+    const input = { images: images.map(sendable), question, options, session: await session?.() }
+    yield* caller.iterate("ask", input, { signal })
+  }
+  return new AnswerRun(events())
+}
+
+function generate(
+  caller: EngineCaller,
+  { tensorStream }: Pick<ProcessorOutput, "tensorStream">,
+  { signal, ...options }: GenerateOptions,
+  session?: () => Promise<number>,
+): TokenStream {
+  let report: GenerationReport | undefined
+  async function* tokens() {
+    const input: GenerateInput = { tensorStream: toPlain(tensorStream), options, session: await session?.() }
+    for await (const item of caller.iterate("generate", input, { signal })) {
+      if ("token" in item) yield item.token
+      else report = item.report
+    }
+  }
+  const iterator = tokens()
+  return {
+    get report() {
+      return report
+    },
+    [Symbol.asyncIterator]: () => iterator,
+  }
+}
+
+/** An image as messages can carry it: no URL objects, and of a view only what it shows. */
+function sendable(image: ImageInput): ImageInput {
+  if (image instanceof URL) return image.href
+  if (image instanceof Uint8Array && image.byteLength < image.buffer.byteLength) return new Uint8Array(image)
+  return image
+}
