@@ -158,7 +158,8 @@ describe("abort", () => {
     const used = b.memory().used
     // Seconds of work.
     const attend = () => b.varlenAttention(q, k, v, Int32Array.of(0, T), heads, 1)
-    const worker = abortAfter(50, flag, at)
+    // Late enough to fall into the attention itself, not into what is done before.
+    const worker = abortAfter(500, flag, at)
     await new Promise((resolve) => worker.once("online", resolve))
     const error = errorOf(attend)
     expect(error.code).toBe("aborted")
