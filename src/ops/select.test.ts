@@ -1,5 +1,4 @@
 import { afterEach, describe, expect, test } from "vitest"
-import { describeMachine } from "./probe-node"
 import { type Selection, type SelectOptions, selectBackend } from "./select"
 
 const made: Selection[] = []
@@ -47,14 +46,4 @@ describe("selectBackend", () => {
     abort[0] = 1
     expect(() => backend.silu(t)).toThrow(/aborted/)
   })
-})
-
-test("describeMachine tells what there is", () => {
-  const machine = describeMachine()
-  expect(machine.cores).toBeGreaterThanOrEqual(1)
-  expect(machine.engine).toContain(process.versions.node)
-  expect(machine.wasmSimd).toBe(true)
-  expect(machine.relaxedSimd.usable).toBe(true)
-  expect(machine.memoryBytes).toBeGreaterThan(machine.freeMemoryBytes)
-  if (process.platform === "linux") expect(machine.features?.length).toBeGreaterThan(0)
 })
