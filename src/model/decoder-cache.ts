@@ -71,7 +71,6 @@ export class DecoderCache {
   /** Keep the first `length` tokens of the slot. */
   truncate(length: number, slot = 0): void {
     this.#backend.kvCommit(this.kv, slot, Math.min(length, this.length(slot)))
-    this.#largest.get(slot)?.splice(this.length(slot))
   }
 
   /** Make slot `to` the first `length` tokens of slot `from`; whole blocks are shared. */
