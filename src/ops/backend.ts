@@ -89,7 +89,7 @@ export interface Backend {
 
   /** Copy numbers in. `data.length` must be the product of `shape`. */
   upload(data: Float32Array, shape: readonly number[]): Tensor
-  /** Copy numbers out, once everything that produces them has run. */
+  /** Copy numbers out, once everything that produces them has run. A `free` after the call does not touch the result. */
   read(t: Tensor): Promise<Float32Array>
   /** The same numbers under another shape (a view: no copy, freed with its source). */
   reshape(t: Tensor, shape: readonly number[]): Tensor
