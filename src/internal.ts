@@ -3,6 +3,7 @@
  * Unstable: names here may change with any version. Import it as `isaac-vlm/internal`.
  */
 
+export { openModel } from "./engine-node"
 export { IsaacError, isIsaacError } from "./errors"
 export { type DecoderCache, type ForwardHooks, type IsaacConfig, IsaacModel, parseConfig, planMemory } from "./model"
 export { checkParameters } from "./model/parameters"
@@ -17,6 +18,5 @@ export { decodeImage } from "./processor/decode-image-node"
 export { readImage } from "./processor/image-source-node"
 export { createEvent, type Event, Stream, TensorStream } from "./stream"
 export { type Checkpoint, type CheckpointTensor, openCheckpoint } from "./weights/checkpoint"
-export { openFile, openFolder } from "./weights/files-node"
+export { openFile } from "./weights/files-node"
 export { encodeSafetensors, readSafetensorsHeader, type TensorData } from "./weights/safetensors"
-export type { FileSet } from "./weights/source"

@@ -186,22 +186,33 @@ describe("stopping", () => {
   })
 
   it("Ctrl-C with --json still gives the line, with finish_reason abort", async () => {
-    const flags = ["--expect", "box", "--backend", "reference", "--json"]
-    const { process: child, ended } = built.start(join("bin", "isaac.js"), ["ask", picture, question, ...flags])
-    child.stdin!.end()
-    // The model is loaded and works, most likely on the picture: nothing is visible from outside.
-    setTimeout(() => child.kill("SIGINT"), 1000)
-    const { code, signal, out, err } = await ended
-    expect({ code, signal, err, out }).toEqual({ code: 130, signal: null, err: "", out: oneLine })
+    // The same program, interrupted at a known moment: when the first words have come.
+    const interrupted = `
+      import { run } from "./dist/cli/program.js"
+      const controller = new AbortController()
+      process.exitCode = await run(process.argv.slice(2), {
+        out: (text) => process.stdout.write(text),
+        err: (text) => text.includes("answering") && controller.abort("interrupted"),
+        errIsTty: true,
+        signal: controller.signal,
+      })`
+    await writeFile(join(built.folder, "interrupted.js"), interrupted)
+    const args = ["ask", picture, question, "--expect", "box", "--json"]
+    const { code, out, err } = await built.start("interrupted.js", args).ended
+    expect({ code, err, out }).toEqual({ code: 130, err: "", out: oneLine })
     const found = JSON.parse(out)
-    expect(found.finish_reason ?? found.error.code).toMatch(/^abort(?:ed)?$/)
+    expect(found.finish_reason).toBe("abort")
+    expect(answer.startsWith(found.text)).toBe(true)
+    expect(found.text.length).toBeLessThan(answer.length)
   })
 
-  it("Ctrl-C while waiting for standard input", async () => {
-    const { process: child, ended } = built.start(join("bin", "isaac.js"), ["ask", "-", question])
-    setTimeout(() => child.kill("SIGINT"), 700)
-    const { code, signal, out } = await ended
-    expect({ code, signal, out }).toEqual({ code: 130, signal: null, out: "" })
+  it("Ctrl-C while a picture is read from standard input", async () => {
+    const { process: child, ended } = built.start(join("bin", "isaac.js"), ["ask", "-", question, "--json"])
+    // More than a pipe holds: when it is gone, the command is reading, and waits for the end.
+    child.stdin!.write(new Uint8Array(1 << 20), () => child.kill("SIGINT"))
+    const { code, signal, out, err } = await ended
+    expect({ code, signal, err }).toEqual({ code: 130, signal: null, err: "" })
+    expect(JSON.parse(out)).toEqual({ error: { code: "aborted", message: "interrupted" } })
   })
 
   it("the second Ctrl-C waits for nothing", async () => {

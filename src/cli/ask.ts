@@ -59,7 +59,9 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
       dtype,
       threads,
       signal,
-      onProgress: ({ message, fraction }) => progress.show(`${message} ${Math.round(fraction * 100)} %`),
+      // Tensor by tensor, but a line that changes with every name is hard to look at.
+      onProgress: ({ stage, message, fraction }) =>
+        progress.show(`${stage === "weights" ? "loading weights" : message} ${Math.round(fraction * 100)} %`),
     })
     try {
       if (images.length > 0) progress.show("looking at the picture")

@@ -7,11 +7,11 @@ import {
   checkParameters,
   type IsaacConfig,
   openCheckpoint,
+  openModel,
   parseConfig,
   planMemory,
 } from "../internal"
 import { formatBytes, formatCount, formatTable } from "./format"
-import { openModel } from "./model-files"
 import type { Terminal } from "./terminal"
 
 const DTYPES = ["f32", "bf16", "q8", "q4"] as const
@@ -65,7 +65,7 @@ export async function inspect(model: string): Promise<Inspection> {
     const tensors = [...checkpoint.tensors.values()]
     const context = Math.min(CONTEXT, config.maxSequenceLength)
     return {
-      model: checkpoint.name,
+      model,
       config,
       parameters: tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
       context,

@@ -7,11 +7,11 @@ import {
   IsaacModel,
   imageToEvent,
   openCheckpoint,
+  openModel,
   Stream,
   type Tensor,
   TensorStream,
 } from "../internal"
-import { openModel } from "./model-files"
 
 export interface SelfTest {
   /** Operation, or "forward" for the whole model. */

@@ -8,10 +8,17 @@
 import { writeFile } from "node:fs/promises"
 import type { Command } from "commander"
 import type { BackendChoice, DtypeChoice } from "../index"
-import { encodeSafetensors, IsaacError, IsaacModel, openCheckpoint, selectBackend, type TensorData } from "../internal"
+import {
+  encodeSafetensors,
+  IsaacError,
+  IsaacModel,
+  openCheckpoint,
+  openModel,
+  selectBackend,
+  type TensorData,
+} from "../internal"
 import { backendOption, dtypeOption } from "./engine-options"
 import { type GoldenCase, readGoldenCase } from "./golden-case"
-import { openModel } from "./model-files"
 import { StageRecorder } from "./stage-recorder"
 import { streamTensors } from "./stream-tensors"
 import type { Terminal } from "./terminal"
