@@ -46,5 +46,5 @@ export async function loadEngine(
   options: LoadOptions = {},
   abortWord?: Int32Array,
 ): Promise<IsaacEngine> {
-  return IsaacEngine.load(await openModel(model), nodePlatform(abortWord), options)
+  return IsaacEngine.load(await openModel(model), nodePlatform(abortWord), { ...options, name: model })
 }

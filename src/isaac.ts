@@ -51,6 +51,11 @@ const DEFAULT_NEW_TOKENS = 1024
 /** Image embeddings kept for the next question about the same pictures. */
 const IMAGE_CACHE_BYTES = 256 << 20
 
+export interface EngineLoadOptions extends LoadOptions {
+  /** What answers call the model. Default: the name of its files. */
+  readonly name?: string
+}
+
 interface EngineParts {
   readonly info: EngineInfo
   readonly model: IsaacModel
@@ -79,7 +84,7 @@ export class IsaacEngine implements AsyncDisposable {
   /**
    * Load a checkpoint folder. Throws bad_checkpoint, bad_config, backend_unavailable, out_of_memory, aborted.
    */
-  static async load(files: FileSet, platform: Platform, options: LoadOptions = {}): Promise<IsaacEngine> {
+  static async load(files: FileSet, platform: Platform, options: EngineLoadOptions = {}): Promise<IsaacEngine> {
     const { backend: choice, dtype = "auto", threads, signal, onProgress } = options
     const start = performance.now()
 
@@ -132,7 +137,7 @@ export class IsaacEngine implements AsyncDisposable {
         closed: false,
       }
       const info: EngineInfo = {
-        model: checkpoint.name,
+        model: options.name ?? files.name,
         backend: name,
         isa,
         threads: backend.info.threads,
