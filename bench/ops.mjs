@@ -3,7 +3,7 @@
  *
  *   npm run build && node bench/ops.mjs [--threads 1,2] [--simd relaxed,plain] [--only linear|decode|attention] [--ms 600]
  *
- * Numbers of a shared machine move by tens of percent: compare the ratios of one run.
+ * Numbers of a shared machine move by tens of percent: every row runs in turn with its limit; compare the percentages.
  */
 
 import { readFile } from "node:fs/promises"
@@ -25,26 +25,24 @@ const { values } = parseArgs({
 })
 const budget = Number(values.ms)
 
-/** Seconds of the fastest call within the time budget, after one to warm up. */
-function best(fn) {
-  fn()
-  let least = Number.POSITIVE_INFINITY
+/** Seconds of the fastest call of each function, called in turn within the time budget, after one to warm up. */
+function best(...functions) {
+  const least = functions.map(() => Number.POSITIVE_INFINITY)
   const until = performance.now() + budget
-  for (let n = 0; n < 3 || performance.now() < until; n++) {
-    const start = performance.now()
-    fn()
-    least = Math.min(least, performance.now() - start)
+  for (let n = -1; n < 3 || performance.now() < until; n++) {
+    for (const [i, fn] of functions.entries()) {
+      const start = performance.now()
+      fn()
+      if (n >= 0) least[i] = Math.min(least[i], (performance.now() - start) / 1000)
+    }
   }
-  return least / 1000
+  return least
 }
 
 const random = (n) => Float32Array.from({ length: n }, () => Math.random() - 0.5)
 const bytesOf = (x) => new Uint8Array(x.buffer, x.byteOffset, x.byteLength)
-const row = (name, value, unit, limit) =>
-  console.log(
-    `  ${name.padEnd(44)} ${value.toFixed(1).padStart(7)} ${unit}` +
-      (limit ? `  ${((100 * value) / limit).toFixed(0).padStart(3)} % of the limit` : ""),
-  )
+const print = (name, value, unit, note = "") =>
+  console.log(`  ${name.padEnd(44)} ${value.toFixed(1).padStart(7)} ${unit}${note}`)
 
 async function measure(relaxed, threads) {
   const file = relaxed ? "kernels-relaxed-simd.wasm" : "kernels-simd128.wasm"
@@ -53,21 +51,30 @@ async function measure(relaxed, threads) {
   console.log(`\n${engine.isa}, ${threads} thread${threads > 1 ? "s" : ""}`)
   const wants = (name) => !values.only || values.only === name
 
-  // 1. The limits.
+  // 1. The limits, and what is measured in turn with one of them.
   const readFloats = 64 << 20
   const { start } = engine.grow(readFloats * 4 + 4096)
   // Pages that were never written are all the same page of zeros, in the cache.
   engine.floats(start, readFloats).fill(1)
   const steps = 200_000
-  const multiply = best(() =>
-    engine.run("limit_multiply", { x: start, out: start, count: steps }, 16 * threads, 1e12 / threads),
-  )
-  const flops = (16 * threads * steps * 12 * 2 * 4) / multiply / 1e9
-  row("limit: multiply-add on registers", flops, "GFLOP/s")
   const parts = 1024
-  const read = best(() => engine.run("limit_read", { x: start, out: start, count: readFloats / parts }, parts, 1e9))
-  const bandwidth = (readFloats * 4) / read / 1e9
-  row("limit: reading 256 MB", bandwidth, "GB/s")
+  const arithmetic = {
+    unit: "GFLOP/s",
+    amount: 16 * threads * steps * 12 * 2 * 4,
+    run: () => engine.run("limit_multiply", { x: start, out: start, count: steps }, 16 * threads, 1e12),
+  }
+  const memory = {
+    unit: "GB/s",
+    amount: readFloats * 4,
+    run: () => engine.run("limit_read", { x: start, out: start, count: readFloats / parts }, parts, 1e9),
+  }
+  const row = (name, limit, amount, run) => {
+    const [seconds, limitSeconds] = best(run, limit.run)
+    const share = amount / seconds / (limit.amount / limitSeconds)
+    print(name, amount / seconds / 1e9, limit.unit, `  ${(100 * share).toFixed(0).padStart(3)} % of the limit`)
+  }
+  print("limit: multiply-add on registers", arithmetic.amount / best(arithmetic.run)[0] / 1e9, arithmetic.unit)
+  print("limit: reading 256 MB", memory.amount / best(memory.run)[0] / 1e9, memory.unit)
 
   // 2. Prefill: 512 tokens through an MLP matrix of Isaac's decoder.
   if (wants("linear")) {
@@ -76,12 +83,7 @@ async function measure(relaxed, threads) {
     for (const stored of ["f32", "bf16"]) {
       const w = b.loadWeight(source, "F32", [N, K], stored)
       const x = b.upload(random(T * K), [T, K])
-      row(
-        `linear ${T}×${K}×${N} ${stored}`,
-        (2 * T * K * N) / best(() => b.free(b.linear(x, w))) / 1e9,
-        "GFLOP/s",
-        flops,
-      )
+      row(`linear ${T}×${K}×${N} ${stored}`, arithmetic, 2 * T * K * N, () => b.free(b.linear(x, w)))
       b.free(x, w)
     }
   }
@@ -94,10 +96,9 @@ async function measure(relaxed, threads) {
       const weights = Array.from({ length: count }, () => b.loadWeight(source, "F32", [N, K], stored))
       for (const T of [1, 4]) {
         const x = b.upload(random(T * K), [T, K])
-        const seconds = best(() => {
+        row(`decode ${T}×${K}×${N} ${stored}`, memory, count * weights[0].bytes, () => {
           for (const w of weights) b.free(b.linear(x, w))
         })
-        row(`decode ${T}×${K}×${N} ${stored}`, (count * weights[0].bytes) / seconds / 1e9, "GB/s", bandwidth)
         b.free(x)
       }
       b.free(...weights)
@@ -108,28 +109,24 @@ async function measure(relaxed, threads) {
   if (wants("attention")) {
     const [T, heads, dim] = [1200, 16, 72]
     const [q, k, v] = [0, 1, 2].map(() => b.upload(random(T * heads * dim), [T, heads * dim]))
-    const packed = best(() => b.free(b.varlenAttention(q, k, v, Int32Array.of(0, T), heads, dim ** -0.5)))
-    row(`attention ${T} patches, ${heads} heads of ${dim}`, (4 * T * T * heads * dim) / packed / 1e9, "GFLOP/s", flops)
+    row(`attention ${T} patches, ${heads} heads of ${dim}`, arithmetic, 4 * T * T * heads * dim, () =>
+      b.free(b.varlenAttention(q, k, v, Int32Array.of(0, T), heads, dim ** -0.5)),
+    )
     b.free(q, k, v)
     for (const stored of ["f32", "bf16"]) {
       const [length, heads, kvHeads, headDim] = [1024, 16, 8, 128]
       const kv = b.createKv({ layers: 1, kvHeads, headDim, stored, maxTokens: length + 1 })
-      const attend = (start, length) =>
+      const attend = (start, length, measure) =>
         b.scope(() => {
           const q = b.upload(random(length * heads * headDim), [length, heads * headDim])
           const k = b.upload(random(length * kvHeads * headDim), [length, kvHeads * headDim])
           const options = { kv, layer: 0, sequences: [{ slot: 0, start, length }], scale: headDim ** -0.5 }
-          return best(() => b.free(b.causalAttention(q, k, k, options)))
+          measure(() => b.free(b.causalAttention(q, k, k, options)))
         })
-      const prefill = attend(0, length)
-      row(
-        `causal attention ${length} tokens, ${stored}`,
-        (2 * length ** 2 * heads * headDim) / prefill / 1e9,
-        "GFLOP/s",
-        flops,
-      )
+      const work = 2 * length ** 2 * heads * headDim
+      attend(0, length, (run) => row(`causal attention ${length} tokens, ${stored}`, arithmetic, work, run))
       b.kvCommit(kv, 0, length)
-      row(`one token after ${length}, ${stored}`, attend(length, 1) * 1e6, "µs")
+      attend(length, 1, (run) => print(`one token after ${length}, ${stored}`, best(run)[0] * 1e6, "µs"))
       b.free(kv)
     }
   }
