@@ -6,14 +6,7 @@ import { dirname } from "node:path"
 import { IsaacError } from "../errors"
 import { formatBytes, writeError } from "./hub-disk-node"
 import { type ContentHash, hashFor } from "./hub-hash-node"
-import {
-  type HubConnection,
-  type HubResponse,
-  request,
-  retrying,
-  TransientError,
-  throwIfAborted,
-} from "./hub-request-node"
+import { type HubConnection, type HubResponse, request, retrying, TransientError } from "./hub-request-node"
 
 export interface BlobRequest {
   /** For messages and progress. */
@@ -115,7 +108,6 @@ async function receive(
       await partial.restart(strongEtag(answer.response.headers.get("etag")))
     }
     for await (const piece of answer.body()) {
-      throwIfAborted(connection.signal)
       if (partial.length + piece.byteLength > blob.size) {
         await partial.restart("")
         throw new TransientError(`${blob.file} is longer than the ${formatBytes(blob.size)} that the Hub says`)

@@ -98,11 +98,7 @@ export async function request(
       const location = response.headers.get("location")
       if (response.status >= 300 && response.status < 400 && location !== null) {
         await response.body?.cancel()
-        const next = new URL(location, at)
-        if (!/^https?:$/.test(next.protocol) || (at.protocol === "https:" && next.protocol === "http:")) {
-          throw new IsaacError("io", `${at.origin} redirects to ${next.protocol}//${next.host}, which is not safe`)
-        }
-        at = next
+        at = nextHop(at, location)
         continue
       }
       if (!response.ok && response.status !== 416) {
@@ -141,6 +137,19 @@ export async function request(
   } catch (error) {
     throw failed(error)
   }
+}
+
+/** Where a redirect leads. Throws io when that is not http(s), or https would become http. */
+export function nextHop(from: URL, location: string): URL {
+  const next = URL.canParse(location, from.href) ? new URL(location, from) : undefined
+  const safe = next && (next.protocol === "https:" || (next.protocol === "http:" && from.protocol === "http:"))
+  if (!safe) {
+    throw new IsaacError(
+      "io",
+      `${from.origin} redirects to ${JSON.stringify(location.slice(0, 100))}, which is not safe`,
+    )
+  }
+  return next
 }
 
 /**
