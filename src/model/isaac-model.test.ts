@@ -6,7 +6,9 @@ import { createReferenceBackend } from "../ops/reference"
 import { createEvent, Stream, TensorStream } from "../stream"
 import { openCheckpoint } from "../weights/checkpoint"
 import type { TensorData } from "../weights/safetensors"
+import { parseConfig } from "./config"
 import { IsaacModel, type LoadModelOptions } from "./isaac-model"
+import { planMemory } from "./memory-plan"
 import { packImages } from "./vision-tower"
 
 type Tensors = Map<string, TensorData>
@@ -238,6 +240,28 @@ describe("loading", () => {
     const attempt = load(tensors, { memoryLimit: 1000, onProgress: () => (read = true) })
     await expect(attempt).rejects.toMatchObject({ code: "out_of_memory" })
     expect(read).toBe(false)
+  })
+
+  it("takes the backend's own limit, for the context that was asked for and no more than the model has", async () => {
+    const backend = createReferenceBackend()
+    const config = parseConfig(ODD_CONFIG)
+    const context = config.maxSequenceLength
+    const stored = "f32"
+    const memoryLimit = planMemory(config, { stored, maxContext: context }).total
+    const limited = (bytes: number): Backend =>
+      new Proxy(backend, {
+        get: (target, key) =>
+          key === "info" ? { ...target.info, memoryLimit: bytes } : Reflect.get(target, key).bind(target),
+      })
+    await expect(load(tensors, { stored, backend: limited(memoryLimit - 1) })).rejects.toMatchObject({
+      code: "out_of_memory",
+    })
+    await expect(
+      load(tensors, { stored, backend: limited(memoryLimit), maxContext: 10 * context }),
+    ).resolves.toBeInstanceOf(IsaacModel)
+    await expect(load(tensors, { stored, backend: limited(memoryLimit - 1), maxContext: 1 })).resolves.toBeInstanceOf(
+      IsaacModel,
+    )
   })
 
   it("refuses a storage type that the backend does not have", async () => {

@@ -29,7 +29,10 @@ export interface LoadModelOptions {
   readonly stored?: StoredType | "auto"
   readonly onProgress?: (progress: LoadProgress) => void
   readonly signal?: AbortSignal
-  /** Refuse to load, with the numbers, when weights, context and activations take more than this many bytes. */
+  /**
+   * Refuse to load, with the numbers, when weights, context and activations take more than this many bytes.
+   * Default: the backend's own limit, if it has one.
+   */
   readonly memoryLimit?: number
   /** Context to plan memory for, in tokens. Default: the config's maximum sequence length. */
   readonly maxContext?: number
@@ -99,8 +102,11 @@ export class IsaacModel {
   static async load(checkpoint: Checkpoint, backend: Backend, options: LoadModelOptions = {}): Promise<IsaacModel> {
     const { config: json, generationConfig, processorConfig, tensors } = checkpoint
     const config = parseConfig(json, generationConfig, processorConfig, tensors)
-    const { stored, maxContext, memoryLimit } = options
-    if (memoryLimit !== undefined) checkMemory(planMemory(config, { stored, maxContext, tensors }), memoryLimit)
+    const { stored, memoryLimit = backend.info.memoryLimit } = options
+    if (memoryLimit !== undefined) {
+      const maxContext = Math.min(options.maxContext ?? Number.POSITIVE_INFINITY, config.maxSequenceLength)
+      checkMemory(planMemory(config, { stored, maxContext, tensors }), memoryLimit)
+    }
     return new IsaacModel(config, backend, await loadWeights(checkpoint, config, backend, options))
   }
 

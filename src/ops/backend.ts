@@ -80,6 +80,8 @@ export interface BackendInfo {
   readonly threads: number
   /** Storage types that `loadWeight` takes. */
   readonly stored: readonly StoredType[]
+  /** Most bytes that weights, caches and activations may take together; undefined where only the machine limits them. */
+  readonly memoryLimit?: number
 }
 
 export interface Backend {

@@ -51,7 +51,8 @@ export class CpuBackend implements Backend {
   private readonly caches = new Set<CpuKvCache>()
 
   constructor(private readonly engine: Engine) {
-    this.info = Object.freeze({ name: engine.name, isa: engine.isa, threads: engine.threads, stored: STORED })
+    const { name, isa, threads, memoryLimit } = engine
+    this.info = Object.freeze({ name, isa, threads, stored: STORED, memoryLimit })
     this.mem = new TensorMemory(engine)
   }
 
