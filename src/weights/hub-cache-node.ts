@@ -19,8 +19,14 @@ import { type HubId, isCommit } from "./hub-id"
  */
 export type SnapshotState = "complete" | "usable" | "partial"
 
-/** Makes a link at `path` that leads to `target`, relative to the link's folder. */
-export type MakeLink = (target: string, path: string) => Promise<void>
+/** Lets `path` be the file `blob`; fails where the file system or the user's rights do not allow it. */
+export type MakeLink = (blob: string, path: string) => Promise<void>
+
+/**
+ * Symbolic links, relative so that a cache can be moved; where those are refused (Windows without developer mode, some
+ * network drives), hard ones.
+ */
+export const LINKS: readonly MakeLink[] = [(blob, path) => symlink(relative(dirname(path), blob), path), link]
 
 /** The folder of one model in the cache. */
 export class HubCache {
@@ -94,23 +100,28 @@ export class HubCache {
     return found?.isFile() === true && found.size === (size ?? found.size)
   }
 
-  /**
-   * Let a snapshot's file be a blob: by a symbolic link; where those are refused (Windows without developer mode, some
-   * network drives), by a hard link; where those are refused too, by a copy.
-   */
-  async place(commit: string, file: string, etag: string, makeLink: MakeLink = symlink): Promise<void> {
+  /** Let a snapshot's file be a blob: by the first kind of link that works, else by a copy. */
+  async place(commit: string, file: string, etag: string, links: readonly MakeLink[] = LINKS): Promise<void> {
     const path = join(this.snapshot(commit), file)
     const blob = this.blob(etag)
     await mkdir(dirname(path), { recursive: true })
     const fresh = `${path}.${process.pid}.tmp`
     await rm(fresh, { force: true })
-    try {
-      await makeLink(relative(dirname(path), blob), fresh)
-    } catch {
-      await link(blob, fresh).catch(() => copyFile(blob, fresh, constants.COPYFILE_FICLONE))
-    }
+    if (!(await linked(links, blob, fresh))) await copyFile(blob, fresh, constants.COPYFILE_FICLONE)
     await rename(fresh, path)
   }
+}
+
+async function linked(links: readonly MakeLink[], blob: string, path: string): Promise<boolean> {
+  for (const makeLink of links) {
+    try {
+      await makeLink(blob, path)
+      return true
+    } catch {
+      // Refused here; the next kind may work.
+    }
+  }
+  return false
 }
 
 function exists(path: string): Promise<boolean> {

@@ -4,7 +4,7 @@ import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { takeLock } from "./hub-lock-node"
+import { removeStale, takeLock } from "./hub-lock-node"
 
 const QUICK = { pollMs: 5, renewMs: 20, staleMs: 150 }
 
@@ -93,6 +93,13 @@ describe("takeLock", () => {
     // One after the other, though all found the same stale lock.
     locks.sort(([a], [b]) => a - b)
     for (let i = 1; i < locks.length; i++) expect(locks[i][0]).toBeGreaterThanOrEqual(locks[i - 1][0] + 20)
+  })
+
+  it("does not remove the lock that another waiter took meanwhile", async () => {
+    const lock = await takeLock(path, QUICK)
+    await removeStale(path, "the stale one", QUICK.staleMs)
+    expect(JSON.parse(await readFile(path, "utf8"))).toMatchObject({ pid: process.pid })
+    await lock.release()
   })
 
   it("tells the owner that it lost the lock, and leaves the new one alone", async () => {

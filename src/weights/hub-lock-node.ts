@@ -143,7 +143,7 @@ function isDead(owner: LockOwner | undefined): boolean {
  * Remove a lock found stale, one waiter at a time: else a second one could remove the lock that the first has taken
  * meanwhile. Whoever may remove looks again whether it is still the stale one.
  */
-async function removeStale(path: string, text: string, staleMs: number): Promise<void> {
+export async function removeStale(path: string, text: string, staleMs: number): Promise<void> {
   const guard = `${path}.remove`
   if (!(await create(guard, ""))) {
     // Held for the blink of an eye, unless its owner died in it.

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { gitSha1, HubServer, noise, sha256 } from "../../test/hub-server"
+import { LINKS } from "./hub-cache-node"
 import { fetchFromHub, type HubNotice, type HubOptions, type HubProgress } from "./hub-node"
 
 const WEIGHTS = noise(300_000)
@@ -224,12 +225,16 @@ describe("fetchFromHub", () => {
     expect(server.fetched("model.safetensors")).toEqual([])
   })
 
-  it("copies where symbolic links are refused", async () => {
-    const makeLink = () => Promise.reject(new Error("EPERM"))
-    const snapshot = await fetchFromHub(server.model, { ...options, makeLink })
+  it.each([
+    ["hard links where symbolic ones are refused", 1, 2],
+    ["copies where all are refused", 2, 1],
+  ])("makes %s", async (_, refused, count) => {
+    const refuse = () => Promise.reject(new Error("EPERM"))
+    const links = [...Array(refused).fill(refuse), ...LINKS.slice(refused)]
+    const snapshot = await fetchFromHub(server.model, { ...options, links })
     const info = await lstat(join(snapshot, "model.safetensors"))
+    expect(info).toMatchObject({ size: WEIGHTS.length, nlink: count })
     expect(info.isSymbolicLink()).toBe(false)
-    expect(info.size).toBe(WEIGHTS.length)
     server.seen.length = 0
     await fetchFromHub(server.model, options)
     expect(server.seen).toEqual([])
@@ -486,23 +491,28 @@ describe("what a Hub must not do", () => {
     "refuses the path %s in the listing",
     async (rfilename) => {
       server.card = { siblings: [{ rfilename }] }
-      await expect(fetchFromHub(server.model, options)).rejects.toMatchObject({ code: "bad_checkpoint" })
+      await expect(fetchFromHub(server.model, options)).rejects.toMatchObject({
+        code: "bad_checkpoint",
+        message: expect.stringContaining("out of its folder"),
+      })
     },
   )
 
-  it("refuses the path of a shard that leaves the folder, and shards that are not there", async () => {
-    for (const shard of ["../../evil.safetensors", ".safetensors", "model.bin", "gone.safetensors"]) {
-      await start({
-        "config.json": "{}",
-        "tokenizer.json": "{}",
-        "model.safetensors.index.json": JSON.stringify({ weight_map: { a: shard } }),
-      })
-      await expect(fetchFromHub(server.model, options)).rejects.toMatchObject({
-        code: "bad_checkpoint",
-        message: expect.stringContaining(shard),
-      })
-      await rm(folder, { recursive: true })
-    }
+  it.each([
+    ["../../evil.safetensors", /"\.\.\/\.\.\/evil\.safetensors", which is no plain file name/],
+    [".safetensors", /no plain file name/],
+    ["model.bin", /no plain file name/],
+    ["gone.safetensors", /the shard gone\.safetensors, but the Hub does not have it/],
+  ])("refuses the shard %s", async (shard, message) => {
+    await start({
+      "config.json": "{}",
+      "tokenizer.json": "{}",
+      "model.safetensors.index.json": JSON.stringify({ weight_map: { a: shard } }),
+    })
+    await expect(fetchFromHub(server.model, options)).rejects.toMatchObject({
+      code: "bad_checkpoint",
+      message: expect.stringMatching(message),
+    })
   })
 
   it.each([

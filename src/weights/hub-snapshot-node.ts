@@ -33,8 +33,8 @@ export interface HubNotice {
 export interface SnapshotOptions {
   readonly onProgress?: (progress: HubProgress) => void
   readonly onNotice?: (notice: HubNotice) => void
-  /** How a snapshot's files become links; default symbolic ones. */
-  readonly makeLink?: MakeLink
+  /** Kinds of links to try for a snapshot's files before they are copied; default symbolic, then hard ones. */
+  readonly links?: readonly MakeLink[]
 }
 
 /** What a repository holds at the connection's revision. */
@@ -73,7 +73,7 @@ export async function fetchSnapshot(
   connection: HubConnection,
   cache: HubCache,
   listing: HubListing,
-  { onProgress, onNotice, makeLink }: SnapshotOptions,
+  { onProgress, onNotice, links }: SnapshotOptions,
 ): Promise<void> {
   const { commit } = listing
   const { small, single } = chooseFiles(listing.files, `${connection.endpoint}/${connection.model}`)
@@ -117,7 +117,7 @@ export async function fetchSnapshot(
         const path = cache.blob(file.etag)
         const blob = { file: file.name, url: resolveUrl(connection, commit, file.name), path, etag: file.etag }
         await downloadBlob(connection, { ...blob, size: file.size }, (received) => report(received, file.size))
-        await cache.place(commit, file.name, file.etag, makeLink).catch(async (cause: unknown) => {
+        await cache.place(commit, file.name, file.etag, links).catch(async (cause: unknown) => {
           throw await writeError(cache.root, file.size, cause)
         })
       } else {
