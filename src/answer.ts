@@ -61,7 +61,10 @@ export type AnswerEvent =
   | { readonly type: "error"; readonly error: { readonly code: IsaacErrorCode; readonly message: string } }
 
 /** A running answer: iterate over its events, or await it for the whole. Both at once is fine. */
-export interface AnswerStream extends AsyncIterable<AnswerEvent>, PromiseLike<Answer> {}
+export interface AnswerStream extends AsyncIterable<AnswerEvent>, PromiseLike<Answer> {
+  /** The whole answer as a promise of its own. Rejects with the error that ended it. */
+  answer(): Promise<Answer>
+}
 
 /** Turns the model's text, as it comes, into the events of an answer. */
 export class AnswerWriter {

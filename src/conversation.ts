@@ -70,6 +70,9 @@ export class Conversation implements AsyncDisposable {
     if (hints === undefined) {
       throw new IsaacError("bad_input", `expect is ${String(expect)}; it must be ${Object.keys(HINTS).join(", ")}`)
     }
+    if (!Array.isArray(images) || typeof question !== "string") {
+      throw new IsaacError("bad_input", "ask takes an array of pictures (which may be empty) and a question")
+    }
     const turn = buildMessages(this.#engine.profile, { question, images: images.length, hints, system })
     const messages = [...this.#messages, ...turn.map((message) => shiftImages(message, this.#images.length))]
     const shown = [...this.#images, ...(await this.#engine.readImages(images, signal))]

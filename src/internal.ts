@@ -3,8 +3,12 @@
  * Unstable: names here may change with any version. Import it as `isaac-vlm/internal`.
  */
 
-export { openModel } from "./engine-node"
+export { loadEngine, nodePlatform, openModel } from "./engine-node"
 export { IsaacError, isIsaacError } from "./errors"
+export { Generation, type GenerationReport, type Vocabulary } from "./generate/generation"
+export { Sampler, type SamplingOptions } from "./generate/sampler"
+export { Session, type SessionPool } from "./generate/session"
+export { IsaacEngine } from "./isaac"
 export { type DecoderCache, type ForwardHooks, type IsaacConfig, IsaacModel, parseConfig, planMemory } from "./model"
 export { checkParameters } from "./model/parameters"
 export type { Backend, BackendInfo, StoredType, Tensor } from "./ops/backend"

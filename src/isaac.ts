@@ -100,7 +100,7 @@ export class IsaacEngine implements AsyncDisposable {
       try {
         model = await IsaacModel.load(checkpoint, backend, {
           stored: dtype,
-          maxContext: options.maxContext,
+          maxContext: options.maxContext ?? DEFAULT_CONTEXT,
           signal,
           onProgress: ({ loaded, total, tensor }) =>
             onProgress?.({ stage: "weights", fraction: loaded / total, message: tensor }),
@@ -242,8 +242,11 @@ export class IsaacEngine implements AsyncDisposable {
   }
 
   /** Bytes or pixels of pictures that may lie elsewhere. Throws not_found, io, bad_input, aborted. */
-  readImages(images: readonly ImageInput[], signal?: AbortFlag): Promise<(ImageFile | RgbImage)[]> {
+  async readImages(images: readonly ImageInput[], signal?: AbortFlag): Promise<(ImageFile | RgbImage)[]> {
     const { platform } = this.#parts
+    if (!Array.isArray(images)) {
+      throw new IsaacError("bad_input", "images must be an array; give one picture as [picture]")
+    }
     return Promise.all(images.map((image) => platform.readImage(image, { signal: signalOf(signal) })))
   }
 

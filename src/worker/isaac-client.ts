@@ -11,6 +11,7 @@ import {
   type GenerationReport,
   type ImageInput,
   type Numbers,
+  type PlainTensorStream,
   type ProcessorInput,
   type ProcessorOutput,
   type TensorStream,
@@ -66,7 +67,7 @@ export class IsaacClient implements AsyncDisposable {
 
   /** Raw text with an `<image>` for each image → token ids and the stream that the model reads. */
   async processor({ signal, ...input }: ProcessorInput): Promise<ProcessorOutput> {
-    const images = input.images?.map(sendable)
+    const images = input.images && sendableAll(input.images)
     const output = await this.#caller.call("process", { ...input, images }, { signal })
     return { ...output, tensorStream: fromPlain(output.tensorStream) }
   }
@@ -126,8 +127,8 @@ export class ModelClient {
   }
 
   /** What the decoder reads: text through the embedding matrix, images through the vision tower → [B, T, D]. */
-  embedStream(tensorStream: TensorStream, { signal }: { readonly signal?: AbortFlag } = {}): Promise<Numbers> {
-    return this.#caller.call("embedStream", { tensorStream: toPlain(tensorStream) }, { signal })
+  async embedStream(tensorStream: TensorStream, { signal }: { readonly signal?: AbortFlag } = {}): Promise<Numbers> {
+    return this.#caller.call("embedStream", { tensorStream: plainStream(tensorStream) }, { signal })
   }
 
   /** Logits, and the loss when labels are given, of a stream, of embeddings or of ids. */
@@ -135,7 +136,7 @@ export class ModelClient {
     const { inputIds, batch, inputsEmbeds, positionIds, modality, labels, logits } = input
     const plain: PlainForwardInput = {
       ...{ inputIds, batch, inputsEmbeds, positionIds, modality, labels, logits },
-      tensorStream: tensorStream && toPlain(tensorStream),
+      tensorStream: tensorStream && plainStream(tensorStream),
       cache: await cache?.id(),
     }
     return { ...(await this.#caller.call("forward", plain, { signal })), cache }
@@ -238,7 +239,7 @@ function ask(
   session?: () => Promise<number>,
 ): AnswerStream {
   async function* events() {
-    const input = { images: images.map(sendable), question, options, session: await session?.() }
+    const input = { images: sendableAll(images), question, options, session: await session?.() }
     yield* caller.iterate("ask", input, { signal })
   }
   return new AnswerRun(events())
@@ -252,7 +253,7 @@ function generate(
 ): TokenStream {
   let report: GenerationReport | undefined
   async function* tokens() {
-    const input: GenerateInput = { tensorStream: toPlain(tensorStream), options, session: await session?.() }
+    const input: GenerateInput = { tensorStream: plainStream(tensorStream), options, session: await session?.() }
     for await (const item of caller.iterate("generate", input, { signal })) {
       if ("token" in item) yield item.token
       else report = item.report
@@ -265,6 +266,21 @@ function generate(
     },
     [Symbol.asyncIterator]: () => iterator,
   }
+}
+
+function sendableAll(images: readonly ImageInput[]): ImageInput[] {
+  if (!Array.isArray(images)) {
+    throw new IsaacError("bad_input", "images must be an array; give one picture as [picture]")
+  }
+  return images.map(sendable)
+}
+
+/** A stream as messages can carry it. */
+function plainStream(stream: TensorStream): PlainTensorStream {
+  if (!Array.isArray(stream?.streams)) {
+    throw new IsaacError("bad_input", "a TensorStream is needed, such as `processor` gives as tensorStream")
+  }
+  return toPlain(stream)
 }
 
 /** An image as messages can carry it: no URL objects, and of a view only what it shows. */

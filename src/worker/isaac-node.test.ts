@@ -1,0 +1,304 @@
+/** The public class over a real worker thread: runs the built package, since Node 20 starts no worker from TypeScript. */
+
+import { existsSync, readFileSync } from "node:fs"
+import { writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { type BuiltPackage, buildPackage } from "../../test/built-package"
+import type * as IsaacVlm from "../index"
+
+type Isaac = IsaacVlm.Isaac
+type AnswerEvent = IsaacVlm.AnswerEvent
+
+const folder = fileURLToPath(new URL("../../models/isaac-tiny/samples/", import.meta.url))
+const samples: { image: string; question: string; hint: string | null; prompt: string; answer: string }[] = JSON.parse(
+  readFileSync(`${folder}samples.json`, "utf8"),
+)
+const picture = (number: number) => folder + samples[number - 1].image
+
+let built: BuiltPackage
+let vlm: typeof IsaacVlm
+beforeAll(async () => {
+  built = await buildPackage()
+  vlm = await import(/* @vite-ignore */ pathToFileURL(join(built.folder, "dist", "index.js")).href)
+}, 60_000)
+afterAll(() => built.remove())
+
+/** Plain loops in TypeScript: slow enough that there is something to interrupt. */
+const slow = { backend: "reference" } as const
+const longText = "word ".repeat(1200)
+
+describe.each([true, false])("Isaac, worker: %j", (worker) => {
+  let isaac: Isaac
+  beforeAll(async () => {
+    isaac = await vlm.Isaac.load("tiny", { worker, maxContext: 2048 })
+  })
+  afterAll(() => isaac.dispose())
+
+  it("answers as stored, to a reader and to who waits", async () => {
+    const { question, answer } = samples[11]
+    const running = isaac.ask([picture(12)], question, { expect: "box" })
+    const events: AnswerEvent[] = []
+    for await (const event of running) events.push(event)
+    const whole = await running
+    expect(whole.text).toBe(answer)
+    expect(events.map((event) => (event.type === "text.delta" ? event.text : "")).join("")).toBe(answer)
+    expect(events.flatMap((event) => (event.type === "points.delta" ? event.points : []))).toEqual(whole.points)
+    expect(events.at(-1)).toEqual({ type: "final", answer: whole })
+    expect(isaac.info).toMatchObject({ model: "tiny", maxContext: 2048 })
+  })
+
+  it("answers several at once, each its own", async () => {
+    const asked = samples.slice(4, 9)
+    const answers = await Promise.all(
+      asked.map(({ image, question, hint }) =>
+        isaac.ask([folder + image], question, { expect: hint === "POINT" ? "point" : "text" }),
+      ),
+    )
+    expect(answers.map(({ text }) => text)).toEqual(asked.map(({ answer }) => answer))
+  })
+
+  it("answers without pictures, about two, and about bytes that are part of something larger", async () => {
+    expect((await isaac.ask([], "How many circles are there?", { maxNewTokens: 9 })).usage.image_tokens).toBe(0)
+    const { question, answer } = samples[0]
+    const bytes = readFileSync(picture(1))
+    const padded = new Uint8Array(bytes.length + 100)
+    padded.set(bytes, 50)
+    const view = padded.subarray(50, 50 + bytes.length)
+    expect((await isaac.ask([view], question, { expect: "box" })).text).toBe(answer)
+    const two = await isaac.ask([pathToFileURL(picture(9)), view], question, { expect: "box" })
+    expect(two.usage.image_tokens).toBe(30 + 42)
+    for (const { image } of two.pixels) expect(image).toBe(1)
+  })
+
+  it("has the boxes of the architecture one by one", async () => {
+    const { prompt, image } = samples[6]
+    const inputs = await isaac.processor({ text: prompt, images: [folder + image] })
+    const tokens = inputs.inputIds.length
+    const embeds = await isaac.model.embedStream(inputs.tensorStream)
+    expect(embeds.shape).toEqual([1, tokens, 192])
+
+    // Stream, embeddings with positions, and a cache in two passes give the same last logits.
+    const positionIds = inputs.tensorStream.positions()
+    const modality = inputs.tensorStream.modalityMask()
+    const labels = inputs.inputIds.map((id, i) => (modality[i] === 0 ? -100 : id))
+    const whole = await isaac.model.forward({ ...inputs, labels })
+    expect(whole.logits!.shape).toEqual([1, tokens, 768])
+    expect(whole.loss).toBeGreaterThan(0)
+    const last = whole.logits!.data.subarray(-768)
+    const near = (logits: Float32Array) =>
+      expect(Math.max(...logits.map((l, i) => Math.abs(l - last[i])))).toBeLessThan(1e-4)
+    const fromEmbeds = await isaac.model.forward({ inputsEmbeds: embeds, positionIds, modality, logits: "last" })
+    near(fromEmbeds.logits!.data)
+
+    const cache = isaac.model.newCache(256)
+    const head = await isaac.model.forward({
+      tensorStream: inputs.tensorStream.slice(0, tokens - 1),
+      logits: "none",
+      cache,
+    })
+    expect(head.logits).toBeUndefined()
+    expect(await cache.length()).toBe(tokens - 1)
+    const step = await isaac.model.forward({ inputIds: inputs.inputIds.slice(-1), cache })
+    near(step.logits!.data)
+    expect(step.cache).toBe(cache)
+    expect(step.ropeDelta).toEqual(whole.ropeDelta)
+    await cache.truncate(3)
+    expect(await cache.length()).toBe(3)
+    await cache.dispose()
+    await expect(cache.length()).rejects.toMatchObject({ code: "bad_input" })
+  })
+
+  it("generates token by token", async () => {
+    const { prompt, image, answer } = samples[6]
+    const inputs = await isaac.processor({ text: prompt, images: [folder + image] })
+    const generation = isaac.generate(inputs, { logprobs: true })
+    let words = ""
+    for await (const { text, logprob } of generation) {
+      words += text
+      expect(logprob).toBeLessThanOrEqual(0)
+    }
+    expect(words.endsWith(answer)).toBe(true)
+    expect(generation.report).toMatchObject({ finishReason: "stop", promptTokens: inputs.inputIds.length })
+    const draw = async () => {
+      const ids: number[] = []
+      for await (const { id } of isaac.generate(inputs, { temperature: 2, seed: 3, maxNewTokens: 12 })) ids.push(id)
+      return ids
+    }
+    expect(await draw()).toEqual(await draw())
+  })
+
+  it("keeps a conversation, and forks it", async () => {
+    const session = isaac.session()
+    expect((await session.ask([picture(7)], samples[6].question)).text).toBe(samples[6].answer)
+    expect(await session.length()).toBeGreaterThan(50)
+    const fork = session.fork()
+    const [a, b] = [await session.ask([], "Describe the image."), await fork.ask([], "Describe the image.")]
+    expect(a.text).toBe(b.text)
+    expect(a.timings.vision_ms).toBe(0)
+    await session[Symbol.asyncDispose]()
+    await fork.dispose()
+    await expect(session.length()).rejects.toMatchObject({ code: "bad_input" })
+  })
+
+  it("fails with the code of what went wrong", async () => {
+    await expect(isaac.ask(["/no/such.png"], "What?")).rejects.toMatchObject({ name: "IsaacError", code: "not_found" })
+    await expect(isaac.ask([Uint8Array.of(1, 2, 3)], "What?")).rejects.toMatchObject({ code: "bad_image" })
+    await expect(isaac.ask([], longText + longText)).rejects.toMatchObject({ code: "too_long" })
+    await expect(isaac.processor({ text: "<image>" })).rejects.toMatchObject({ code: "bad_input" })
+    const wrong = (value: unknown) => value as never
+    await expect(isaac.ask(wrong("a.png"), "What?")).rejects.toMatchObject({ code: "bad_input" })
+    await expect(isaac.ask([], wrong(5))).rejects.toMatchObject({ code: "bad_input" })
+    await expect(isaac.ask([wrong(undefined)], "What?")).rejects.toMatchObject({ code: "bad_input" })
+    await expect(isaac.model.embedStream(wrong({}))).rejects.toMatchObject({ code: "bad_input" })
+    await expect(vlm.Isaac.load("No/Such-Model", { worker })).rejects.toMatchObject({ code: "unsupported" })
+    await expect(vlm.Isaac.load("tiny", { worker, signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: "aborted",
+    })
+  })
+
+  it("stops working when its reader leaves", async () => {
+    let seen = 0
+    for await (const { type } of isaac.ask([picture(12)], "Detect everything.", { expect: "box" })) {
+      if (type === "text.delta" && ++seen === 3) break
+    }
+    const start = performance.now()
+    await isaac.memory()
+    expect(performance.now() - start).toBeLessThan(200)
+  })
+})
+
+/**
+ * The longest the event loop was blocked, in ms: by the clock, and in time that this thread was really computing (a
+ * busy machine makes every thread wait). Without Linux's accounting both are the clock's.
+ */
+async function watchEventLoop<T>(run: () => Promise<T>): Promise<{ value: T; block: number; wall: number }> {
+  const computed = existsSync("/proc/self/schedstat")
+    ? () => Number(readFileSync("/proc/self/schedstat", "utf8").split(" ")[0]) / 1e6
+    : () => performance.now()
+  let [block, wall] = [0, 0]
+  let last = { computed: computed(), wall: performance.now() }
+  const timer = setInterval(() => {
+    const now = { computed: computed(), wall: performance.now() }
+    block = Math.max(block, now.computed - last.computed)
+    wall = Math.max(wall, now.wall - last.wall)
+    last = now
+  }, 1)
+  try {
+    const value = await run()
+    return { value, block, wall }
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+describe("the worker", () => {
+  it("leaves the caller's event loop alone during an answer", async () => {
+    const isaac = await vlm.Isaac.load("tiny", slow)
+    const {
+      value: answer,
+      block,
+      wall,
+    } = await watchEventLoop(() => isaac.ask([picture(12)], samples[11].question, { expect: "box" }).answer())
+    const idle = await watchEventLoop(() => new Promise((resolve) => setTimeout(resolve, 1000)))
+    expect(answer.text).toBe(samples[11].answer)
+    const { vision_ms, prefill_ms, decode_ms } = answer.timings
+    console.log(
+      `event loop during ${Math.round(vision_ms + prefill_ms + decode_ms)} ms of computing: longest block ` +
+        `${block.toFixed(1)} ms of work, ${wall.toFixed(1)} ms by the clock (idle: ${idle.wall.toFixed(1)} ms)`,
+    )
+    expect(block).toBeLessThan(20)
+    // The measure sees a block when there is one.
+    const blocked = await watchEventLoop(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      for (const start = performance.now(); performance.now() - start < 200; );
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    })
+    expect(blocked.block).toBeGreaterThan(30)
+    await isaac.dispose()
+  })
+
+  it("sees an abort within 200 ms wherever it computes, and answers rightly afterwards", async () => {
+    const isaac = await vlm.Isaac.load("tiny", { ...slow, maxContext: 2048 })
+    const session = isaac.session()
+    /** How long the answer took to end after the abort, which comes `after` ms or, without it, with the first text. */
+    const abort = async (images: string[], question: string, after?: number) => {
+      const controller = new AbortController()
+      let aborted = 0
+      const stop = () => {
+        aborted ||= performance.now()
+        controller.abort()
+      }
+      if (after !== undefined) setTimeout(stop, after)
+      const running = session.ask(images, question, { signal: controller.signal, expect: "box" })
+      for await (const { type } of running) if (type === "text.delta") stop()
+      const took = performance.now() - aborted
+      expect((await running).finishReason).toBe("abort")
+      return took
+    }
+    const inVision = await abort([picture(12)], "Detect everything.", 150)
+    const inPrefill = await abort([], longText, 1000)
+    const inDecode = await abort([picture(2)], "Find all squares.")
+    console.log(
+      `abort: ${[inVision, inPrefill, inDecode].map((ms) => Math.round(ms)).join(", ")} ms (vision, prefill, decode)`,
+    )
+    for (const took of [inVision, inPrefill, inDecode]) expect(took).toBeLessThan(200)
+    const after = await session.ask([picture(7)], samples[6].question)
+    expect(after.text).toBe(samples[6].answer)
+    const again = await isaac.ask([picture(7)], samples[6].question)
+    expect(again.text).toBe(samples[6].answer)
+    await isaac.dispose()
+  })
+
+  it("lets others answer while a long prompt is aborted beside them", async () => {
+    const isaac = await vlm.Isaac.load("tiny", { maxContext: 2048 })
+    const controller = new AbortController()
+    const long = isaac.ask([], longText, { signal: controller.signal })
+    const { question, answer } = samples[4]
+    const short = isaac.ask([picture(5)], question, { expect: "point" })
+    setTimeout(() => controller.abort(), 30)
+    const answers = await Promise.all([long, short])
+    expect(answers[0].finishReason).toBe("abort")
+    expect(answers[1].text).toBe(answer)
+    await isaac.dispose()
+  })
+
+  it("that is killed fails everything that is pending or comes later with worker_lost", async () => {
+    const isaac = await vlm.Isaac.load("tiny", slow)
+    const iterator = isaac.ask([picture(12)], "Detect everything.")[Symbol.asyncIterator]()
+    const pending = [isaac.ask([picture(12)], "Detect everything.").answer(), iterator.next(), isaac.memory()]
+    const results = Promise.allSettled(pending)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    await isaac.terminate()
+    const codes = (await results).map((r) => (r.status === "rejected" ? r.reason.code : "answered"))
+    expect(codes.slice(0, 2)).toEqual(["worker_lost", "worker_lost"])
+    await expect(isaac.memory()).rejects.toMatchObject({ code: "worker_lost" })
+    await isaac.dispose()
+  })
+
+  it("lets a program end that forgets to dispose of it", async () => {
+    await writeFile(
+      join(built.folder, "forget.mjs"),
+      `import { Isaac } from "isaac-vlm"
+       const isaac = await Isaac.load("tiny")
+       const { text } = await isaac.ask([process.argv[2]], "Is there a yellow diamond?")
+       console.log(text)`,
+    )
+    const { ended, process: child } = built.start("forget.mjs", [picture(7)])
+    const timer = setTimeout(() => child.kill("SIGKILL"), 20_000)
+    expect(await ended).toMatchObject({ code: 0, out: `${samples[6].answer}\n`, err: "" })
+    clearTimeout(timer)
+  })
+
+  it("waits for running answers before it ends, and refuses calls after that", async () => {
+    const isaac = await vlm.Isaac.load("tiny")
+    const answer = isaac.ask([picture(7)], samples[6].question).then(({ text }) => text)
+    await new Promise((resolve) => setTimeout(resolve, 1))
+    await isaac.dispose()
+    await isaac.dispose()
+    expect(await answer).toBe(samples[6].answer)
+    await expect(isaac.ask([], "Hi")).rejects.toMatchObject({ code: "bad_input" })
+    await expect(isaac.memory()).rejects.toThrow(/disposed/)
+  })
+})
