@@ -2,7 +2,7 @@ import { defineConfig } from "tsdown"
 
 /** One output file per source file, so that `new URL("./x.js", import.meta.url)` means the same in src/ and dist/. */
 export default defineConfig({
-  entry: ["src/**/*.ts", "!src/**/*.test.ts", "!src/**/conformance.ts"],
+  entry: ["src/**/*.ts", "!src/**/*.test.ts", "!src/ops/conformance.ts", "!src/ops/conformance/**"],
   outDir: "dist",
   format: "esm",
   platform: "neutral",
