@@ -356,6 +356,24 @@ describe("what goes wrong on the way", () => {
     }
   })
 
+  it.each([
+    ["without the ETag they came with", 1000, ""],
+    ["of a longer file", WEIGHTS.length + 1, '"cdn-1"'],
+  ])("does not go on from bytes %s, where a mirror's ETag is no hash to check them by", async (_, length, source) => {
+    server.listsBlobs = false
+    server.misbehave = ({ path }, response) => {
+      if (!path.includes("/resolve/") || !path.endsWith("model.safetensors")) return false
+      const linked = { "x-linked-etag": '"v1-abc"', "x-linked-size": WEIGHTS.length }
+      response.writeHead(302, { location: `${server.cdn}/lfs/model.safetensors`, ...linked }).end()
+      return true
+    }
+    await mkdir(blobs, { recursive: true })
+    await writeFile(join(blobs, "v1-abc.isaac.incomplete"), noise(length, 9))
+    await writeFile(join(blobs, "v1-abc.isaac.incomplete.etag"), source)
+    const snapshot = await fetchFromHub(server.model, options)
+    expect(Buffer.from(await readFile(join(snapshot, "model.safetensors"))).equals(WEIGHTS)).toBe(true)
+  })
+
   it("starts over when the server refuses the range", async () => {
     const partial = join(blobs, `${sha256(WEIGHTS)}.isaac.incomplete`)
     await mkdir(blobs, { recursive: true })
