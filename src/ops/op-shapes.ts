@@ -33,6 +33,11 @@ function isCount(n: number): boolean {
   return Number.isSafeInteger(n) && n >= 0
 }
 
+/** Indexes come as Int32Array: a plain array (or BigInt64Array) has no bytes that could be copied. */
+function ints(op: string, name: string, values: Int32Array): void {
+  if (!(values instanceof Int32Array)) throw bad(op, `${name} must be an Int32Array`)
+}
+
 /** Sizes must be whole and not negative. */
 export function checkShape(op: string, shape: readonly number[]): void {
   if (!shape.every(isCount)) throw bad(op, `${formatShape(shape)} is no shape; sizes are whole numbers ≥ 0`)
@@ -102,6 +107,7 @@ export function checkWeight(bytes: Uint8Array, source: SourceType, shape: readon
 }
 
 export function checkEmbed(ids: Int32Array, w: Weight): void {
+  ints("embed", "ids", ids)
   for (let i = 0; i < ids.length; i++) {
     if (ids[i] < 0 || ids[i] >= w.shape[0]) {
       throw bad("embed", `id ${ids[i]} at position ${i} is outside the table of ${w.shape[0]} rows`)
@@ -185,6 +191,7 @@ export function checkConcatRows(parts: readonly Tensor[]): number[] {
 
 export function checkGatherRows(x: Tensor, index: Int32Array): { shape: number[]; rowSize: number } {
   if (x.shape.length === 0) throw bad("gatherRows", "a single number has no rows")
+  ints("gatherRows", "index", index)
   const [N, ...row] = x.shape
   for (let i = 0; i < index.length; i++) {
     if (index[i] < 0 || index[i] >= N) {
@@ -212,6 +219,7 @@ export function checkVarlenAttention(
     throw bad(op, `rows of ${width} numbers do not split into ${heads} heads`)
   }
   checkScale(op, scale)
+  ints(op, "cuSeqlens", cuSeqlens)
   let rising = cuSeqlens.length > 0 && cuSeqlens[0] === 0 && cuSeqlens[cuSeqlens.length - 1] === T
   for (let i = 1; i < cuSeqlens.length; i++) rising &&= cuSeqlens[i] >= cuSeqlens[i - 1]
   if (!rising) {

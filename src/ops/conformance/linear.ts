@@ -115,6 +115,8 @@ export function linearTests(rig: Rig): void {
           for (const id of [-1, 7]) {
             expectError(() => rig.backend.embed(Int32Array.of(0, id), w), "bad_input", new RegExp(`embed.*${id}.*7`))
           }
+          const list = [0, 1] as unknown as Int32Array
+          expectError(() => rig.backend.embed(list, w), "bad_input", /embed.*Int32Array/)
         })
       }
     })

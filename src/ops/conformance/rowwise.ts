@@ -288,6 +288,7 @@ export function rowTests(rig: Rig): void {
         expectError(() => b.concatRows([]), "bad_input", /concatRows/)
         expectError(() => b.gatherRows(x, Int32Array.of(0, 2)), "bad_input", /gatherRows.*2.*\[2, 3, 4\]/)
         expectError(() => b.gatherRows(x, Int32Array.of(-1)), "bad_input", /gatherRows.*-1/)
+        expectError(() => b.gatherRows(x, [0] as unknown as Int32Array), "bad_input", /gatherRows.*Int32Array/)
         expectError(() => b.rows(x, 1, 3), "bad_input", /rows.*3.*2/)
         expectError(() => b.rows(x, 2, 1), "bad_input", /rows/)
         expectError(() => b.rows(x, -1, 1), "bad_input", /rows/)

@@ -55,6 +55,18 @@ describe("allocator", () => {
     expect(allocator.allocate(8192 + 4096, "both")).toBe(small)
   })
 
+  test("a size that is no number is refused and harms nothing", () => {
+    const { allocator } = over(1 << 20)
+    const a = allocator.allocate(4096, "a")
+    for (const size of [Number.NaN, -1, 0.5, Number.POSITIVE_INFINITY]) {
+      expect(() => allocator.allocate(size, "nonsense")).toThrow(expect.objectContaining({ code: "internal" }))
+    }
+    const b = allocator.allocate(4096, "b")
+    allocator.free(a)
+    allocator.free(b)
+    expect(allocator.allocate(8192, "both")).toBe(a)
+  })
+
   test("a long random life: nothing overlaps, all comes back", () => {
     const { allocator, grown } = over(1 << 24)
     const next = choices(7)

@@ -39,6 +39,10 @@ export class Allocator {
 
   /** Aligned memory, its content unspecified. `purpose` names the request in the message when there is none. */
   allocate(bytes: number, purpose: string): number {
+    // NaN compares with nothing: once among the free ranges it would hide all that lie behind it, for good.
+    if (!Number.isSafeInteger(bytes) || bytes < 0) {
+      throw new IsaacError("internal", `${purpose}: ${bytes} is no number of bytes`)
+    }
     const size = Allocator.rounded(bytes)
     let at = this.sizes.findIndex((free) => free >= size)
     if (at < 0) {
