@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import type { Answer, AnswerEvent } from "./answer"
 import { loadEngine, openModel } from "./engine-node"
 import type { BackendChoice, Expect } from "./engine-options"
@@ -164,6 +164,20 @@ describe("a conversation", () => {
     await conversation.dispose()
   })
 
+  it("takes another picture in a later turn", async () => {
+    const conversation = engine.session()
+    await collect(conversation.ask([picture(9)], "Describe the image."))
+    const { answer } = await collect(conversation.ask([picture(1)], "Where is the orange square?", { expect: "box" }))
+    const shown = conversation.messages.flatMap(({ content }) => (typeof content === "string" ? [] : content))
+    expect(shown).toEqual([
+      { type: "image", image: 0 },
+      { type: "image", image: 1 },
+    ])
+    expect(answer.usage.image_tokens).toBe(30 + 42)
+    for (const { image } of answer.pixels) expect(image).toBe(1)
+    await conversation.dispose()
+  })
+
   it("forgets a turn that was aborted, and answers rightly afterwards", async () => {
     const conversation = engine.session()
     const controller = new AbortController()
@@ -192,12 +206,21 @@ describe("a conversation", () => {
 })
 
 describe("loading", () => {
-  it("names what can be loaded instead of ORG/NAME", async () => {
-    await expect(openModel("PerceptronAI/Isaac-0.1")).rejects.toMatchObject({
-      code: "unsupported",
-      message: expect.stringMatching(/download.*folder.*non-commercial/s),
+  it("takes ORG/NAME from the Hub's cache, and no path for one", async () => {
+    vi.stubEnv("HF_HUB_OFFLINE", "1")
+    vi.stubEnv("HF_HUB_CACHE", "/no/such/cache")
+    try {
+      await expect(openModel("PerceptronAI/Isaac-0.1")).rejects.toMatchObject({
+        code: "not_found",
+        message: expect.stringContaining("HF_HUB_OFFLINE"),
+      })
+    } finally {
+      vi.unstubAllEnvs()
+    }
+    await expect(openModel("/no/such/folder")).rejects.toMatchObject({
+      code: "not_found",
+      message: expect.stringContaining("is not a folder"),
     })
-    await expect(openModel("/no/such/folder")).rejects.toMatchObject({ code: "not_found" })
   })
 
   it("tells its progress, and refuses options that make no sense", async () => {

@@ -180,6 +180,16 @@ describe("sessions", () => {
     await expect(new Session(pool).prefill(prompt(text(1)))).rejects.toThrow(/model was disposed/)
   })
 
+  it("let go of pictures when a prompt has taken them, also one that was aborted", async () => {
+    const small = newPool(0)
+    const own = new Session(small)
+    await own.prefill(prompt(image(4, 4), text(1)))
+    expect(small.images.bytes).toBe(0)
+    await own.prefill(prompt(image(4, 4), text(1)), abortAfter(5)).catch(() => {})
+    expect(small.images.bytes).toBe(0)
+    small.cache.free()
+  })
+
   it("leave no activations behind", async () => {
     const stream = prompt(text(...ids(80)), image(4, 4), text(1))
     await session.prefill(stream)

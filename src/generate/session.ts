@@ -41,7 +41,7 @@ export interface Prefilled {
 }
 
 /** The decoder gives up its thread after about so many milliseconds of a prompt. */
-const CHUNK_MS = 100
+const CHUNK_MS = 50
 const FIRST_CHUNK = 64
 const SMALLEST_CHUNK = 16
 const LARGEST_CHUNK = 512

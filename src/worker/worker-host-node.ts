@@ -18,11 +18,13 @@ export interface WorkerHost<S extends Service> {
 /**
  * Start the thread. While a request is pending it keeps the process alive, otherwise it does not: a program that
  * forgets to dispose ends all the same.
+ *
+ * @param file what the thread runs; default: the engine
  */
-export function startWorker<S extends Service>(): WorkerHost<S> {
+export function startWorker<S extends Service>(file: URL = workerFile()): WorkerHost<S> {
   const abortWord = new SharedArrayBuffer(4)
   const workerData: WorkerData = { abortWord }
-  const worker = new Worker(workerFile(), { name: "isaac", execArgv: [], workerData })
+  const worker = new Worker(file, { name: "isaac", execArgv: [], workerData })
   const { port1, port2 } = new MessageChannel()
   const client = new RpcClient<S>(port1 as unknown as Port, {
     onBusy: (busy) => (busy ? worker.ref() : worker.unref()),
