@@ -2,12 +2,14 @@
 
 import { fileURLToPath } from "node:url"
 import type { LoadOptions, Platform } from "./engine-options"
-import { IsaacError, isIsaacError } from "./errors"
+import { isIsaacError } from "./errors"
 import { IsaacEngine } from "./isaac"
 import { selectBackend } from "./ops/select"
 import { decodeImage } from "./processor/decode-image-node"
 import { readImage } from "./processor/image-source-node"
 import { openFolder } from "./weights/files-node"
+import { isHubId } from "./weights/hub-id"
+import { fetchFromHub } from "./weights/hub-node"
 import type { FileSet } from "./weights/source"
 
 /** @param abortWord see `Platform` */
@@ -16,28 +18,31 @@ export function nodePlatform(abortWord?: Int32Array): Platform {
 }
 
 /**
- * The files of a model: "tiny", which lies beside src/ and dist/ in the package, or a checkpoint folder.
+ * The files of a model: "tiny", which lies beside src/ and dist/ in the package, a checkpoint folder, or
+ * ORG/NAME[@REVISION], which is downloaded from the Hugging Face Hub unless the shared cache has it. A folder of that
+ * name goes first.
  *
- * Throws unsupported for what reads like ORG/NAME, not_found for any other path that is no folder.
+ * Throws not_found for any other path that is no folder, and what `fetchFromHub` throws.
  */
-export async function openModel(model: string): Promise<FileSet> {
+export async function openModel(
+  model: string,
+  { signal, onProgress }: Pick<LoadOptions, "signal" | "onProgress"> = {},
+): Promise<FileSet> {
   if (model === "tiny") {
     return openFolder(fileURLToPath(new URL("../models/isaac-tiny", import.meta.url)))
   }
   try {
     return await openFolder(model)
   } catch (error) {
-    if (isIsaacError(error) && error.code === "not_found" && /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(model)) {
-      throw new IsaacError(
-        "unsupported",
-        `${model} is no folder here, and this version does not download models: download the checkpoint yourself ` +
-          `(for example with "huggingface-cli download ${model} --local-dir FOLDER") and give its folder. ` +
-          "Mind that the licence of Perceptron's weights allows non-commercial use only.",
-        { cause: error },
-      )
-    }
-    throw error
+    if (!(isIsaacError(error) && error.code === "not_found" && isHubId(model))) throw error
   }
+  const folder = await fetchFromHub(model, {
+    signal,
+    onProgress: ({ file, allReceived, allTotal }) =>
+      onProgress?.({ stage: "download", fraction: allReceived / Math.max(1, allTotal), message: file }),
+    onNotice: ({ message }) => onProgress?.({ stage: "notice", fraction: 0, message }),
+  })
+  return openFolder(folder)
 }
 
 /** Load a model in the calling thread. */
@@ -46,5 +51,6 @@ export async function loadEngine(
   options: LoadOptions = {},
   abortWord?: Int32Array,
 ): Promise<IsaacEngine> {
-  return IsaacEngine.load(await openModel(model), nodePlatform(abortWord), { ...options, name: model })
+  const files = await openModel(model, options)
+  return IsaacEngine.load(files, nodePlatform(abortWord), { ...options, name: model })
 }

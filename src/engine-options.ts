@@ -12,8 +12,9 @@ export type BackendChoice = "auto" | "native" | "wasm" | "reference"
 export type DtypeChoice = "auto" | StoredType
 
 export interface LoadProgress {
-  readonly stage: "backend" | "weights"
-  /** 0 … 1 */
+  /** "notice" is for people to read before a download begins: the licence of the weights, what is waited for. */
+  readonly stage: "notice" | "download" | "backend" | "weights"
+  /** 0 … 1; 0 for a notice */
   readonly fraction: number
   readonly message: string
 }

@@ -59,9 +59,7 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
       dtype,
       threads,
       signal,
-      // Tensor by tensor, but a line that changes with every name is hard to look at.
-      onProgress: ({ stage, message, fraction }) =>
-        progress.show(`${stage === "weights" ? "loading weights" : message} ${Math.round(fraction * 100)} %`),
+      onProgress: (step) => progress.loading(step),
     })
     try {
       if (images.length > 0) progress.show("looking at the picture")

@@ -1,6 +1,7 @@
 /** `isaac inspect MODEL`: what a checkpoint holds and what it would take to run it. Reads headers, no weights. */
 
 import type { Command } from "commander"
+import type { LoadOptions } from "../index"
 import {
   type Checkpoint,
   type CheckpointTensor,
@@ -12,6 +13,7 @@ import {
   planMemory,
 } from "../internal"
 import { formatBytes, formatCount, formatTable } from "./format"
+import { ProgressLine } from "./progress"
 import type { Terminal } from "./terminal"
 
 const DTYPES = ["f32", "bf16", "q8", "q4"] as const
@@ -48,13 +50,20 @@ export function addInspect(program: Command, terminal: Terminal): void {
     .argument("<model>", "tiny (built in) or a checkpoint folder")
     .option("--json", "one line of JSON")
     .action(async (model: string, { json }: { json?: true }) => {
-      const inspection = await inspect(model)
+      const progress = new ProgressLine(terminal)
+      const inspection = await inspect(model, {
+        signal: terminal.signal,
+        onProgress: (step) => progress.loading(step),
+      }).finally(() => progress.clear())
       terminal.out(json ? `${JSON.stringify(inspection)}\n` : inspectionText(inspection))
     })
 }
 
-export async function inspect(model: string): Promise<Inspection> {
-  const checkpoint = await openCheckpoint(await openModel(model))
+export async function inspect(
+  model: string,
+  options: Pick<LoadOptions, "signal" | "onProgress"> = {},
+): Promise<Inspection> {
+  const checkpoint = await openCheckpoint(await openModel(model, options))
   try {
     const config = parseConfig(
       checkpoint.config,

@@ -1,5 +1,6 @@
 /** One line on standard error that is overwritten in place; silent when standard error is no terminal. */
 
+import type { LoadProgress } from "../index"
 import type { Terminal } from "./terminal"
 
 export class ProgressLine {
@@ -12,6 +13,17 @@ export class ProgressLine {
     this.clear()
     this.terminal.err(text)
     this.#shown = text
+  }
+
+  /** How far loading is. A notice (the licence of what will be downloaded) is kept, also where there is no terminal. */
+  loading({ stage, message, fraction }: LoadProgress): void {
+    if (stage === "notice") {
+      this.clear()
+      this.terminal.err(`${message}\n`)
+      return
+    }
+    // Tensor by tensor, but a line that changes with every name is hard to look at.
+    this.show(`${stage === "weights" ? "loading weights" : message} ${Math.round(fraction * 100)} %`)
   }
 
   /** Call before anything else is written, so that the line does not mix with it. */

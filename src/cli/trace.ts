@@ -54,12 +54,19 @@ export function addTrace(program: Command, terminal: Terminal): void {
     })
 }
 
+/** Memory is planned for so much context: cases are short. */
+const CONTEXT = 4096
+
 async function traceFile(path: string, flags: TraceFlags, signal: AbortSignal): Promise<Trace> {
-  const checkpoint = await openCheckpoint(await openModel(flags.model))
+  const checkpoint = await openCheckpoint(await openModel(flags.model, { signal }))
   try {
     const { backend } = await selectBackend({ backend: flags.backend })
     try {
-      const model = await IsaacModel.load(checkpoint, backend, { stored: flags.dtype, signal })
+      const model = await IsaacModel.load(checkpoint, backend, {
+        stored: flags.dtype,
+        maxContext: CONTEXT,
+        signal,
+      })
       return await traceCase(model, await readGoldenCase(path, model.config.vision), signal)
     } finally {
       await backend.dispose()
