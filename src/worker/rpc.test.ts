@@ -159,6 +159,21 @@ describe("over a port only", () => {
     expect(busy).toEqual([true, false])
   })
 
+  it("tells when a request is aborted, after its own flag is set, and not for one that has ended", async () => {
+    const { port1, port2 } = new MessageChannel()
+    close = () => port1.close()
+    serve(port2 as unknown as Port, testService())
+    let aborts = 0
+    const client = new RpcClient<TestService>(port1 as unknown as Port, { onAbort: () => aborts++ })
+    const [running, ended] = [new AbortController(), new AbortController()]
+    await client.call("echo", { value: 1 }, { signal: ended.signal })
+    ended.abort()
+    const call = client.call("untilAborted", null, { signal: running.signal })
+    running.abort()
+    expect(aborts).toBe(1)
+    expect(await call).toMatchObject({ aborted: true })
+  })
+
   it("names errors of others and arguments that cannot travel", async () => {
     const { caller } = overPort()
     await expect(caller.call("fail", { code: "other" })).rejects.toMatchObject({
