@@ -289,6 +289,23 @@ describe("forward", async () => {
       { inputsEmbeds: backend.upload(new Float32Array(6), [1, 2, 3]) },
       /inputsEmbeds is \[1,2,3\]/,
     ],
+    ["ids in a plain list", { inputIds: [1, 2] as unknown as Int32Array }, /inputIds must be an Int32Array/],
+    [
+      "positions in a plain list",
+      { inputIds: ids, positionIds: Array(12).fill(Number.NaN) as unknown as Int32Array },
+      /positionIds must be an Int32Array/,
+    ],
+    ["a choice of logits that there is not", { inputIds: ids, logits: "some" as "all" }, /"some"; all, last and none/],
+    ["a stream that is none", { tensorStream: { streams: [] } as unknown as TensorStream }, /must be a TensorStream/],
+    [
+      "text with more tokens than ids",
+      {
+        tensorStream: new TensorStream([
+          new Stream([createEvent({ type: "text", time: 0, data: [1, 2, 3], dimsVirtual: [2, 2] })], ["text"]),
+        ]),
+      },
+      /one id for each token .* 3 rows of 1 for 4 tokens/,
+    ],
   ])("refuses %s", (_, input, message) => {
     let thrown: unknown
     try {

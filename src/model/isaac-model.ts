@@ -11,7 +11,7 @@
 import { IsaacError } from "../errors"
 import type { Backend, KvSequence, StoredType, Tensor } from "../ops/backend"
 import { type Event, Modality } from "../stream/event"
-import type { TensorStream } from "../stream/tensor-stream"
+import { TensorStream } from "../stream/tensor-stream"
 import type { Checkpoint } from "../weights/checkpoint"
 import { type IsaacConfig, parseConfig } from "./config"
 import { decode } from "./decoder"
@@ -141,6 +141,7 @@ export class IsaacModel {
       const kept = stream.streams.flatMap(({ events }) => events).filter(({ idxRange }) => idxRange[1] > idxRange[0])
       const images = kept.filter(({ type }) => type === "image")
       const texts = kept.filter(({ type }) => type !== "image")
+      texts.forEach(checkText)
       const ids = Int32Array.from(texts.flatMap(({ data, idxRange }) => [...data.values.subarray(...idxRange)]))
       const parts: Tensor[] = ids.length > 0 ? [backend.embed(ids, this.#weights.embedding)] : [] // [n, D]
       let rows = ids.length
@@ -192,6 +193,7 @@ export class IsaacModel {
   forward(input: ForwardInput, hooks: ForwardHooks = {}): ForwardOutput {
     const { backend, config } = this
     const { cache, labels, logits: wanted = "all" } = input
+    checkInput(input)
     const [batch, tokens] = this.#shapeOf(input)
     const slots = input.slots ?? Array.from({ length: batch }, (_, b) => b)
     checkLength("slots", slots.length, batch, "one for each row of the batch")
@@ -389,6 +391,35 @@ function imagePatches({ type, data, dimsReal }: Event): ImagePatches {
     throw new IsaacError("bad_input", "an image event holds patches as Float32Array, not ids")
   }
   return { rows, columns, values: data.values }
+}
+
+/** Text and padding are ids, one for each token: any other rows would shift the tokens behind them. */
+function checkText(event: Event): void {
+  const { type, data } = event
+  const { values, rows, width } = data
+  const tokens = virtualTokens(event)
+  if (!(values instanceof Int32Array) || width !== 1 || rows !== tokens) {
+    throw new IsaacError(
+      "bad_input",
+      `a ${type} event holds one id for each token as Int32Array, not ${rows} rows of ${width} for ${tokens} tokens`,
+    )
+  }
+}
+
+/** What types promise and callers of plain JavaScript do not: a list of NaN would give logits of NaN, silently. */
+function checkInput(input: ForwardInput): void {
+  for (const name of ["inputIds", "positionIds", "modality", "labels"] as const) {
+    if (input[name] !== undefined && !(input[name] instanceof Int32Array)) {
+      throw new IsaacError("bad_input", `${name} must be an Int32Array`)
+    }
+  }
+  const { tensorStream, logits } = input
+  if (tensorStream !== undefined && !(tensorStream instanceof TensorStream)) {
+    throw new IsaacError("bad_input", "tensorStream must be a TensorStream, as the processor returns it")
+  }
+  if (logits !== undefined && logits !== "all" && logits !== "last" && logits !== "none") {
+    throw new IsaacError("bad_input", `logits is "${String(logits)}"; all, last and none are to choose from`)
+  }
 }
 
 /** Tokens of the whole event, whatever part of it is kept. */

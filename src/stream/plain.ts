@@ -10,8 +10,15 @@ export interface PlainTensorStream {
   readonly streams: readonly { readonly events: readonly Event[]; readonly priority: readonly EventType[] }[]
 }
 
-/** The batch as plain data. Arrays are shared, except that a view into a larger buffer is copied out of it. */
+/**
+ * The batch as plain data. Arrays are shared, except that a view into a larger buffer is copied out of it.
+ *
+ * @throws IsaacError `bad_input` for anything else than a TensorStream
+ */
 export function toPlain(stream: TensorStream): PlainTensorStream {
+  if (!(stream instanceof TensorStream)) {
+    throw new IsaacError("bad_input", "The tensorStream must be a TensorStream, as the processor returns it.")
+  }
   return {
     streams: stream.streams.map(({ events, priority }) => ({
       events: events.map((event) => ({ ...event, data: { ...event.data, values: ownBuffer(event.data.values) } })),

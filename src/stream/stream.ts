@@ -16,6 +16,7 @@ export class Stream {
 
   /** Keeps the given order; `Stream.create` schedules. Throws IsaacError `bad_input` for a malformed event. */
   constructor(events: readonly Event[], priority: readonly EventType[]) {
+    checkLists(events, priority)
     if (!priority.every(isEventType) || new Set(priority).size !== priority.length) {
       throw new IsaacError("bad_input", `The priority [${priority.join(", ")}] must name event types, each once.`)
     }
@@ -30,6 +31,8 @@ export class Stream {
     priority: readonly EventType[],
     { schedule = true }: { schedule?: boolean } = {},
   ): Stream {
+    checkLists(events, priority)
+    for (const event of events) checkEvent(event)
     return new Stream(schedule ? scheduleEvents(events, priority).map((i) => events[i]) : events, priority)
   }
 
@@ -56,5 +59,11 @@ export class Stream {
   /** The data of all events below each other: whole events, also where only a part is kept. */
   compact(): Rows {
     return concatRows(this.events.map((event) => event.data))
+  }
+}
+
+function checkLists(events: unknown, priority: unknown): void {
+  if (!Array.isArray(events) || !Array.isArray(priority)) {
+    throw new IsaacError("bad_input", "A stream needs a list of events and a list of their types by priority.")
   }
 }

@@ -306,3 +306,18 @@ describe("equalTensorStreams", () => {
     expect(equalTensorStreams(new TensorStream([a]), new TensorStream([new Stream(a.events, ["text"])]))).toBe(false)
   })
 })
+
+describe("what plain JavaScript may pass", () => {
+  const event = text(0, [1])
+  test.each<[string, () => unknown]>([
+    ["no events", () => Stream.create(undefined as never, ["text"])],
+    ["no priority", () => Stream.create([event], undefined as never)],
+    ["an event that is none", () => Stream.create([null as never], ["text"])],
+    ["no streams", () => new TensorStream(undefined as never)],
+    ["a stream that is none", () => new TensorStream([{ tokens: 1 } as never])],
+    ["nothing to send", () => toPlain(undefined as never)],
+    ["something else to send", () => toPlain({ streams: [] } as never)],
+  ])("%s is bad input", (_, make) => {
+    expect(make).toThrow(expect.objectContaining({ code: "bad_input" }))
+  })
+})

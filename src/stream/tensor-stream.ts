@@ -22,6 +22,9 @@ export class TensorStream {
 
   /** @throws IsaacError `bad_input` when the streams have different numbers of tokens */
   constructor(streams: readonly Stream[]) {
+    if (!Array.isArray(streams) || !streams.every((stream) => stream instanceof Stream)) {
+      throw new IsaacError("bad_input", "A TensorStream needs a list of streams (Stream.create), one for each row.")
+    }
     const lengths = streams.map((stream) => stream.tokens)
     if (lengths.some((length) => length !== lengths[0])) {
       throw new IsaacError(
