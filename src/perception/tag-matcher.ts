@@ -13,6 +13,7 @@
  * closes is text, but its members were given out with its mention and t by then, and they keep them.
  */
 
+import { IsaacError } from "../errors"
 import { inherit, type Leaf, type LeafType, type Mentioned, type Span, type Tag, type TagIssue } from "./pointing"
 import { BadCoordinates, readAttributes, readLeaf } from "./tag-content"
 import { type TagName, TagScanner, type TagToken } from "./tag-scanner"
@@ -58,6 +59,9 @@ export class TagMatcher {
 
   /** Takes a piece of text and returns the leaves that became certain, in the text's order. */
   push(piece: string): Leaf[] {
+    if (typeof piece !== "string") {
+      throw new IsaacError("bad_input", `the text of an answer is a string, not ${typeof piece}`)
+    }
     this.scanner.push(piece)
     this.advance(false)
     return this.takeLeaves()

@@ -229,3 +229,11 @@ describe("serialize", () => {
     }
   })
 })
+
+describe("what is no text", () => {
+  it.each([undefined, null, 5, ["<point>"]])("%s is bad input", (value) => {
+    for (const take of [parse, extractPoints, stripTags, (text: string) => new TagStream().push(text)]) {
+      expect(() => take(value as unknown as string)).toThrow(expect.objectContaining({ code: "bad_input" }))
+    }
+  })
+})
