@@ -30,6 +30,11 @@ describe("files", () => {
   it("names what is missing or no file", async () => {
     const missing = join(folder, "missing.png")
     expect(await failure(missing)).toMatchObject({ code: "not_found", message: expect.stringContaining(missing) })
+    // A name that cannot be looked up says nothing about what is there.
+    expect(await failure("a".repeat(5000))).toMatchObject({
+      code: "io",
+      message: expect.stringContaining("ENAMETOOLONG"),
+    })
     expect(await failure(folder)).toMatchObject({ code: "bad_input", message: expect.stringContaining("is a folder") })
     expect(await failure("")).toMatchObject({ code: "bad_input", message: expect.stringContaining("empty") })
     expect(await failure("file://elsewhere/x.png")).toMatchObject({ code: "bad_input" })

@@ -84,7 +84,10 @@ function filePath(address: string): string {
 /** A file, or a pipe (`<(curl …)`), whose size is only known at its end: hence a stream with a limit. */
 async function readFile(path: string, { signal, maxBytes = MAX_FILE_BYTES }: ReadImageOptions): Promise<ImageFile> {
   const found = await stat(path).catch((cause) => {
-    throw new IsaacError("not_found", `cannot open the image ${path}: ${(cause as Error).message}`, { cause })
+    const missing = ["ENOENT", "ENOTDIR"].includes((cause as NodeJS.ErrnoException).code ?? "")
+    throw new IsaacError(missing ? "not_found" : "io", `cannot open the image ${path}: ${(cause as Error).message}`, {
+      cause,
+    })
   })
   if (found.isDirectory()) throw new IsaacError("bad_input", `${path} is a folder, not an image.`)
   try {
