@@ -267,6 +267,8 @@ describe("loading", () => {
   it("refuses a storage type that the backend does not have", async () => {
     const stored = "q3" as StoredType
     await expect(load(tensors, { stored })).rejects.toMatchObject({ code: "unsupported" })
+    // Also where memory is planned first: its size there is no number.
+    await expect(load(tensors, { stored, memoryLimit: 2 ** 32 })).rejects.toMatchObject({ code: "unsupported" })
   })
 })
 

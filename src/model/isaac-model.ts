@@ -17,7 +17,7 @@ import { type IsaacConfig, parseConfig } from "./config"
 import { decode } from "./decoder"
 import { DecoderCache, type DecoderCacheOptions } from "./decoder-cache"
 import type { ForwardHooks } from "./forward-hooks"
-import { freeWeights, type IsaacWeights, type LoadProgress, loadWeights } from "./load-weights"
+import { checkStored, freeWeights, type IsaacWeights, type LoadProgress, loadWeights } from "./load-weights"
 import { IGNORED_LABEL, type LossSum, meanLoss, negativeLogLikelihood, shiftLabels } from "./loss"
 import { checkMemory, planMemory } from "./memory-plan"
 import { inverseFrequencies, plainPositions, ropeDelta, ropeTables } from "./mrope"
@@ -103,6 +103,7 @@ export class IsaacModel {
     const { config: json, generationConfig, processorConfig, tensors } = checkpoint
     const config = parseConfig(json, generationConfig, processorConfig, tensors)
     const { stored, memoryLimit = backend.info.memoryLimit } = options
+    checkStored(backend, stored ?? "auto") // before the plan, which could not count a type that nobody knows
     if (memoryLimit !== undefined) {
       const maxContext = Math.min(options.maxContext ?? Number.POSITIVE_INFINITY, config.maxSequenceLength)
       checkMemory(planMemory(config, { stored, maxContext, tensors }), memoryLimit)

@@ -36,6 +36,16 @@ export interface LoadWeightsOptions {
   readonly signal?: AbortSignal
 }
 
+/** Throws unsupported when the backend cannot keep matrices so. */
+export function checkStored({ info }: Backend, stored: StoredType | "auto"): void {
+  if (stored !== "auto" && !info.stored.includes(stored)) {
+    throw new IsaacError(
+      "unsupported",
+      `the ${info.name} backend keeps weights as ${info.stored.join(", ")}, not as ${stored}`,
+    )
+  }
+}
+
 /**
  * Load all weights. Norms, biases, the position table and the patch embedding are f32 whatever `stored` is. Tensors
  * are read one by one and let go once packed; when anything fails, all that was loaded is freed.
@@ -48,12 +58,7 @@ export async function loadWeights(
   backend: Backend,
   { stored = "auto", onProgress, signal }: LoadWeightsOptions = {},
 ): Promise<IsaacWeights> {
-  if (stored !== "auto" && !backend.info.stored.includes(stored)) {
-    throw new IsaacError(
-      "unsupported",
-      `the ${backend.info.name} backend keeps weights as ${backend.info.stored.join(", ")}, not as ${stored}`,
-    )
-  }
+  checkStored(backend, stored)
   const table = checkParameters(checkpoint, config)
   const shared = await sharesEmbedding(checkpoint, config)
   const matrices = new Map<string, Weight>()
