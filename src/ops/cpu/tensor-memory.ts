@@ -1,26 +1,26 @@
-/** Tensors in an engine's memory: who owns the numbers, when they are freed, and memory borrowed for one operation. */
+/** Tensors in an engine's memory, and memory borrowed for one operation. */
 
 import { IsaacError } from "../../errors"
 import type { Tensor } from "../backend"
 import { formatShape, sizeOf } from "../op-shapes"
+import { Scopes, type Storage, StoredTensor } from "../scopes"
 import { Allocator } from "./allocator"
 import type { Engine } from "./engine"
 
-/** The numbers behind a tensor and all of its views. */
-interface Storage {
+interface CpuStorage extends Storage {
   readonly pointer: number
-  live: boolean
 }
 
-export class CpuTensor implements Tensor {
+export class CpuTensor extends StoredTensor<CpuStorage> {
   constructor(
-    readonly shape: readonly number[],
+    shape: readonly number[],
     readonly pointer: number,
-    readonly storage: Storage,
+    storage: CpuStorage,
     readonly memory: TensorMemory,
-    /** Freeing the owner frees the storage; freeing a view does nothing. */
-    public isOwner: boolean,
-  ) {}
+    isOwner: boolean,
+  ) {
+    super(shape, storage, isOwner)
+  }
 }
 
 /** Memory that an operation borrows, given back when it is over. */
@@ -34,8 +34,7 @@ export interface Borrowed {
 export class TensorMemory {
   readonly allocator: Allocator
   private disposed = false
-  /** Innermost last: what was made in each open scope. */
-  private readonly scopes: Set<Storage>[] = []
+  private readonly scopes = new Scopes<CpuStorage>(({ pointer }) => this.allocator.free(pointer))
 
   constructor(private readonly engine: Engine) {
     this.allocator = new Allocator((bytes) => engine.grow(bytes), engine.memoryLimit)
@@ -63,14 +62,14 @@ export class TensorMemory {
       this.allocator.free(pointer)
       throw error
     }
-    const storage: Storage = { pointer, live: true }
-    this.scopes.at(-1)?.add(storage)
-    return new CpuTensor(Object.freeze([...shape]), pointer, storage, this, true)
+    const storage: CpuStorage = { pointer, live: true }
+    this.scopes.add(storage)
+    return new CpuTensor(shape, pointer, storage, this, true)
   }
 
   /** Numbers of `source` from number `offset` on under another shape, without a copy. */
   view(source: CpuTensor, shape: readonly number[], offset: number): CpuTensor {
-    return new CpuTensor(Object.freeze([...shape]), source.pointer + offset * 4, source.storage, this, false)
+    return new CpuTensor(shape, source.pointer + offset * 4, source.storage, this, false)
   }
 
   /** The tensor behind a handle. Throws bad_input when it was freed or is another backend's. */
@@ -79,17 +78,12 @@ export class TensorMemory {
     if (!(t instanceof CpuTensor) || t.memory !== this) {
       throw new IsaacError("bad_input", `${op}: this tensor was not made by this backend`)
     }
-    if (!t.storage.live) {
-      throw new IsaacError(
-        "bad_input",
-        `${op}: the tensor ${formatShape(t.shape)} was freed already; return it from its scope to keep it`,
-      )
-    }
+    t.checkLive(op)
     return t
   }
 
   freeTensor(t: CpuTensor): void {
-    if (t.isOwner && t.memory === this) this.release(t.storage)
+    if (t.memory === this) this.scopes.free(t)
   }
 
   /** Run `fn` with memory that is given back when it returns or throws. */
@@ -119,60 +113,8 @@ export class TensorMemory {
     }
   }
 
-  /**
-   * See Backend.scope. A view that is returned keeps its storage; when the tensor it looks at is not returned beside it,
-   * the view is the owner from then on, or nobody could free it.
-   */
+  /** See Backend.scope. */
   scope<T>(fn: () => T): T {
-    const made = new Set<Storage>()
-    this.scopes.push(made)
-    let kept = new Map<Storage, CpuTensor>()
-    try {
-      const result = fn()
-      if (result instanceof Promise) {
-        throw new IsaacError("bad_input", "scope: the function is asynchronous; a scope ends when it returns")
-      }
-      kept = ownersIn(result)
-      return result
-    } finally {
-      this.scopes.pop()
-      const around = this.scopes.at(-1)
-      for (const storage of made) {
-        const owner = kept.get(storage)
-        if (owner) {
-          owner.isOwner = true
-          around?.add(storage)
-        } else {
-          this.release(storage)
-        }
-      }
-    }
+    return this.scopes.run(fn)
   }
-
-  private release(storage: Storage): void {
-    if (!storage.live) return
-    storage.live = false
-    this.allocator.free(storage.pointer)
-  }
-}
-
-/**
- * Storages of all tensors in a value, looking into arrays and plain objects, each with its owner or, where that is not
- * among them, its first view.
- */
-function ownersIn(value: unknown): Map<Storage, CpuTensor> {
-  const found = new Map<Storage, CpuTensor>()
-  const seen = new Set<object>()
-  const visit = (v: unknown) => {
-    if (v === null || typeof v !== "object" || seen.has(v)) return
-    seen.add(v)
-    if (v instanceof CpuTensor) {
-      if (v.isOwner || !found.has(v.storage)) found.set(v.storage, v)
-    } else if (Array.isArray(v)) for (const item of v) visit(item)
-    else if (Object.getPrototypeOf(v) === Object.prototype || Object.getPrototypeOf(v) === null) {
-      for (const item of Object.values(v)) visit(item)
-    }
-  }
-  visit(value)
-  return found
 }
