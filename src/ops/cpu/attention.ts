@@ -136,7 +136,7 @@ function runTables(
     writeCount * engine.sizes.kvBlock * kvHeads * headDim * 8,
   )
   const scratchSize = Math.ceil(engine.sizes.attentionScratch(headDim) / 16) * 16
-  const scratch = borrowed.bytes(engine.threads * scratchSize * 4, "attention: scratch memory")
+  const scratch = borrowed.bytes(engine.threadNumbers * scratchSize * 4, "attention: scratch memory")
   const blocks = borrowed.doubles(tables.blocks, purpose)
   const work = tables.scores * heads * (4 * headDim + 20)
   for (const kernel of ["attend", "attend_few"] as const) {

@@ -17,6 +17,8 @@ export interface Engine {
   /** Instruction set in use, for people. */
   readonly isa: string
   readonly threads: number
+  /** Kernels are called with thread numbers below this. May exceed `threads`: those that were refused leave gaps. */
+  readonly threadNumbers: number
   readonly sizes: KernelSizes
   /** Bytes the memory can grow to, for the message when it is full. */
   readonly memoryLimit: number

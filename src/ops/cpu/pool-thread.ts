@@ -56,7 +56,8 @@ export function poolThread(data: PoolThreadData, ready: () => void): void {
   const { module, memory, words, closed, thread, spins } = data
   const control = new Int32Array(memory.buffer, data.control, 256)
   const instance = new WebAssembly.Instance(module, { env: { memory } })
-  ;(instance.exports.__stack_pointer as WebAssembly.Global).value = data.stack
+  const stackPointer = instance.exports.__stack_pointer as WebAssembly.Global
+  stackPointer.value = data.stack
   type Kernel = (args: number, first: number, end: number, thread: number) => void
   const kernels = data.kernels.map((name) => instance.exports[name] as Kernel)
   let epoch = Atomics.load(control, words.epoch)
@@ -83,6 +84,8 @@ export function poolThread(data: PoolThreadData, ready: () => void): void {
       try {
         kernels[control[words.kernel]](control[words.args], first, Math.min(first + grain, parts), thread)
       } catch {
+        // A trap leaves the frames it broke off on the stack.
+        stackPointer.value = data.stack
         Atomics.store(control, words.failed, thread)
         Atomics.store(control, words.next, closed)
       }

@@ -107,6 +107,8 @@ export class Pool {
     control[CONTROL.args] = args
     control[CONTROL.parts] = parts
     control[CONTROL.grain] = grain
+    // The calling thread may have failed in the job before as well: then its own error was thrown and this one is left.
+    control[CONTROL.failed] = 0
     Atomics.store(control, CONTROL.next, 0)
     Atomics.add(control, CONTROL.epoch, 1)
     if (Atomics.load(control, CONTROL.parked) > 0) Atomics.notify(control, CONTROL.epoch)
@@ -122,7 +124,7 @@ export class Pool {
       Atomics.store(control, CONTROL.next, CLOSED)
       this.awaitWorkers()
     }
-    const failed = Atomics.exchange(control, CONTROL.failed, 0)
+    const failed = Atomics.load(control, CONTROL.failed)
     if (failed !== 0) throw new IsaacError("internal", `kernel ${kernel} trapped in thread ${failed}`)
   }
 

@@ -78,6 +78,31 @@ describe("threads", () => {
     expect(await b.read(b.add(t, t))).toEqual(Float32Array.of(2, 4))
   })
 
+  test("where some workers are refused, the others keep to their own scratch memory", async () => {
+    const engine = await engineWith({
+      threads: 3,
+      startWorker: (data) => (data.thread === 1 ? Promise.reject(new Error("too many")) : startWorker(data)),
+    })
+    expect(engine.threads).toBe(2)
+    const alone = await engineWith({ threads: 1 })
+    const [T, heads, dim] = [100, 4, 24]
+    const attend = async (engine: WasmEngine) => {
+      const b = new CpuBackend(engine)
+      const x = b.upload(numbers(T * heads * dim, 3), [T, heads * dim])
+      // Numbers in bf16 are widened into the first bytes of the scratch memory.
+      const kv = b.createKv({ layers: 1, kvHeads: heads, headDim: dim, stored: "bf16", maxTokens: T })
+      const options = { kv, layer: 0, sequences: [{ slot: 0, start: 0, length: T }], scale: 0.2 }
+      const results: Float32Array[] = []
+      for (let i = 0; i < 8; i++) {
+        const y = b.causalAttention(x, x, x, options)
+        results.push(await b.read(y))
+        b.free(y)
+      }
+      return results
+    }
+    expect(await attend(engine)).toEqual(await attend(alone))
+  })
+
   test("a kernel that traps, in whatever thread, is an error; the next job works", async () => {
     for (const threads of [1, 2]) {
       const engine = await engineWith({ threads })
@@ -87,6 +112,28 @@ describe("threads", () => {
       engine.floats(start, 8192).fill(1)
       engine.run("add_map", { x: start, y: start, out: start, size: 8192 }, 2, MUCH)
       expect(engine.floats(start, 8192).every((v) => v === 2)).toBe(true)
+    }
+  })
+
+  test("traps leave nothing behind: neither their frames on the stacks, nor word of a failure", async () => {
+    for (const threads of [1, 2]) {
+      const engine = await engineWith({ threads })
+      const b = new CpuBackend(engine)
+      const w = b.loadWeight(new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer), "F32", [1, 4], "f32")
+      const x = b.upload(Float32Array.of(1, 1, 1, 1), [1, 4])
+      // A kernel with a large frame, on a weight of zeros and on one that lies behind the end of the memory.
+      const [columns, k] = [4096, 64]
+      const { start } = engine.grow(2 << 20)!
+      const weight = start + (1 << 19)
+      const sizes = { rows: 4, columns, k, kStart: 0, kEnd: k }
+      const good = { x: start, weight, stored: 0, out: start + 65536, bias: 0, residual: 0, activation: 0, ...sizes }
+      const bad = { ...good, weight: engine.memoryLimit - 64 }
+      const panels = columns / engine.sizes.panel
+      for (let i = 0; i < 200; i++) {
+        expect(errorOf(() => engine.run("linear", bad, panels, MUCH)).message).toMatch(/kernel \d+ trapped/)
+        expect(await b.read(b.linear(x, w))).toEqual(Float32Array.of(10))
+        engine.run("linear", good, panels, MUCH)
+      }
     }
   })
 

@@ -9,7 +9,7 @@ import { CLOSED, CONTROL, CONTROL_WORDS, type PoolThreadData } from "./pool-thre
 import { SELF_TEST_BYTES, type SelfTestExports, selfTest, withUnsharedMemory } from "./wasm-module"
 
 const PAGE = 65536
-/** Kernels keep tiles and small tables on the stack, some ten kilobytes. */
+/** Kernels keep tiles and small tables on the stack, at most some 30 KiB. */
 const STACK_BYTES = 128 << 10
 const ARGS_BYTES = 512
 /** Nothing lies at 0, so that a null pointer is no pointer. */
@@ -52,7 +52,7 @@ export async function createWasmEngine(options: WasmEngineOptions): Promise<Wasm
   const binary = shared ? new Uint8Array(options.binary) : withUnsharedMemory(options.binary)
   const module = await WebAssembly.compile(binary)
   const instance = await WebAssembly.instantiate(module, { env: { memory } })
-  ;(instance.exports.__stack_pointer as WebAssembly.Global).value = STACKS_AT + STACK_BYTES
+  ;(instance.exports.__stack_pointer as WebAssembly.Global).value = stackOf(0)
 
   // Cold: before anything else has run.
   const exports = instance.exports as unknown as SelfTestExports
@@ -73,7 +73,7 @@ export async function createWasmEngine(options: WasmEngineOptions): Promise<Wasm
         closed: CLOSED,
         kernels: KERNEL_NAMES,
         thread: i + 1,
-        stack: STACKS_AT + (i + 2) * STACK_BYTES,
+        stack: stackOf(i + 1),
         spins: SPINS,
       }),
     )
@@ -102,12 +102,18 @@ function createMemory(bytes: number, most: number, threads: boolean) {
   throw new IsaacError("backend_unavailable", `WebAssembly gets no memory here: ${problem}`, { cause: problem })
 }
 
+/** Where the stack of a thread begins; it grows down. */
+function stackOf(thread: number): number {
+  return STACKS_AT + (thread + 1) * STACK_BYTES
+}
+
 type KernelFunction = (args: number, first: number, end: number, thread: number) => void
 
 export class WasmEngine implements Engine {
   readonly name = "wasm"
   readonly isa: string
   readonly sizes
+  readonly threadNumbers: number
   private readonly pool: Pool
   private readonly numbers = new Map(KERNEL_NAMES.map((name, i) => [name, i]))
   private readonly args: Float64Array
@@ -124,18 +130,28 @@ export class WasmEngine implements Engine {
     readonly memoryLimit: number,
     heap: number,
     workers: readonly PoolWorker[],
-    { relaxed, abort, stallMs }: WasmEngineOptions,
+    { relaxed, threads, abort, stallMs }: WasmEngineOptions,
     /** Why there are fewer threads than were asked for. */
     readonly refusal: string | undefined,
   ) {
     const { exports } = instance
     this.isa = relaxed ? "simd128 + relaxed-simd" : "simd128"
     this.sizes = readSizes(exports as unknown as SizeExports)
+    this.threadNumbers = workers.length > 0 ? threads : 1
     const kernels = KERNEL_NAMES.map((name) => exports[name] as KernelFunction)
+    const stackPointer = exports.__stack_pointer as WebAssembly.Global
     this.pool = new Pool({
       control: new Int32Array(memory.buffer, CONTROL_AT, CONTROL_WORDS),
       workers,
-      call: (kernel, args, first, end) => kernels[kernel](args, first, end, 0),
+      call: (kernel, args, first, end) => {
+        try {
+          kernels[kernel](args, first, end, 0)
+        } catch (error) {
+          // A trap leaves the frames it broke off on the stack.
+          stackPointer.value = stackOf(0)
+          throw error
+        }
+      },
       abort,
       stallMs,
     })
