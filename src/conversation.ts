@@ -73,24 +73,16 @@ export class Conversation implements AsyncDisposable {
     if (!Array.isArray(images) || typeof question !== "string") {
       throw new IsaacError("bad_input", "ask takes an array of pictures (which may be empty) and a question")
     }
+    if (system !== undefined && typeof system !== "string") {
+      throw new IsaacError("bad_input", `system is a ${typeof system}; it must be a string`)
+    }
     const turn = buildMessages(this.#engine.profile, { question, images: images.length, hints, system })
     const messages = [...this.#messages, ...turn.map((message) => shiftImages(message, this.#images.length))]
     const shown = [...this.#images, ...(await this.#engine.readImages(images, signal))]
-
-    let finished = false
-    const events = this.#engine.answer(messages, shown, options, this.#session)
-    for (;;) {
-      const { done, value } = await events.next()
-      if (done) {
-        if (finished) {
-          this.#messages = [...messages, { role: "assistant", content: value }]
-          this.#images = shown
-        }
-        return
-      }
-      finished = value.type === "final" && value.answer.finishReason !== "abort"
-      yield value
-    }
+    yield* this.#engine.answer(messages, shown, options, this.#session, (words) => {
+      this.#messages = [...messages, { role: "assistant", content: words }]
+      this.#images = shown
+    })
   }
 
   /** Tokens that follow a prompt given whole; what it has in common with this conversation is not computed again. */

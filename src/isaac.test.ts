@@ -164,6 +164,19 @@ describe("a conversation", () => {
     await conversation.dispose()
   })
 
+  it("remembers a turn whose reader left at its final event, and is free after one left before", async () => {
+    const conversation = engine.session()
+    for await (const { type } of conversation.ask([picture(7)], "Is there a yellow diamond?")) {
+      if (type === "text.delta") break
+    }
+    expect(conversation.messages).toEqual([])
+    for await (const { type } of conversation.ask([picture(7)], "Is there a yellow diamond?")) {
+      if (type === "final") break
+    }
+    expect(conversation.messages.map(({ role }) => role)).toEqual(["user", "user", "assistant"])
+    await conversation.dispose()
+  })
+
   it("takes another picture in a later turn", async () => {
     const conversation = engine.session()
     await collect(conversation.ask([picture(9)], "Describe the image."))

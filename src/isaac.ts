@@ -9,6 +9,7 @@ import { type AnswerEvent, AnswerWriter } from "./answer"
 import { Conversation } from "./conversation"
 import type {
   AskOptions,
+  DtypeChoice,
   EngineInfo,
   GenerateOptions,
   ImageInput,
@@ -48,6 +49,7 @@ const CONVERSATIONS = 4
 /** Context of a conversation, unless asked for more. */
 const DEFAULT_CONTEXT = 4096
 const DEFAULT_NEW_TOKENS = 1024
+const DTYPES: readonly DtypeChoice[] = ["auto", "f32", "bf16", "q8", "q4"]
 /** Image embeddings kept for the next question about the same pictures. */
 const IMAGE_CACHE_BYTES = 256 << 20
 
@@ -85,7 +87,13 @@ export class IsaacEngine implements AsyncDisposable {
    * Load a checkpoint folder. Throws bad_checkpoint, bad_config, backend_unavailable, out_of_memory, aborted.
    */
   static async load(files: FileSet, platform: Platform, options: EngineLoadOptions = {}): Promise<IsaacEngine> {
-    const { backend: choice, dtype = "auto", threads, signal, onProgress } = options
+    const { backend: choice, dtype = "auto", threads, maxContext: asked, signal, onProgress } = options
+    if (!(asked === undefined || (Number.isInteger(asked) && asked >= 1))) {
+      throw new IsaacError("bad_input", `maxContext is ${String(asked)}; it must be an integer of at least 1`)
+    }
+    if (!DTYPES.includes(dtype)) {
+      throw new IsaacError("bad_input", `dtype is ${String(dtype)}; it must be ${DTYPES.join(", ")}`)
+    }
     const start = performance.now()
 
     // 1. Where the operations run.
@@ -100,7 +108,7 @@ export class IsaacEngine implements AsyncDisposable {
       try {
         model = await IsaacModel.load(checkpoint, backend, {
           stored: dtype,
-          maxContext: options.maxContext ?? DEFAULT_CONTEXT,
+          maxContext: asked ?? DEFAULT_CONTEXT,
           signal,
           onProgress: ({ loaded, total, tensor }) =>
             onProgress?.({ stage: "weights", fraction: loaded / total, message: tensor }),
@@ -111,7 +119,7 @@ export class IsaacEngine implements AsyncDisposable {
 
       // 3. What makes streams out of text and images.
       const { vision, maxSequenceLength, visionToken } = model.config
-      const maxContext = contextWithin(options.maxContext, maxSequenceLength)
+      const maxContext = contextWithin(asked, maxSequenceLength)
       const textProcessor = new IsaacProcessor({
         tokenizer: await Tokenizer.load(files),
         template: await ChatTemplate.load(files),
@@ -209,14 +217,16 @@ export class IsaacEngine implements AsyncDisposable {
   /**
    * The way of every answer: messages and pictures in, events out.
    *
-   * @returns the model's own words, reasoning included, for the next turn
+   * @param remember gets the model's own words, reasoning included, for the next turn: before the final event, unless
+   *   the answer was aborted
    */
   async *answer(
     messages: readonly Message[],
     images: readonly (ImageFile | RgbImage)[],
     options: AskOptions,
     session: Session,
-  ): AsyncGenerator<AnswerEvent, string> {
+    remember: (words: string) => void,
+  ): AsyncGenerator<AnswerEvent, void> {
     // 1. Messages and pictures → a stream of text and patches.
     const { truncate, signal } = options
     const inputs = await this.#parts.textProcessor.processMessages(messages, {
@@ -237,8 +247,10 @@ export class IsaacEngine implements AsyncDisposable {
     }
 
     // 4. The whole answer.
+    if (generation.report.finishReason !== "abort") {
+      remember(words)
+    }
     yield* writer.end(this.info, generation.report)
-    return words
   }
 
   /** Bytes or pixels of pictures that may lie elsewhere. Throws not_found, io, bad_input, aborted. */
@@ -277,7 +289,7 @@ export class IsaacEngine implements AsyncDisposable {
 /** maxContext as asked for, or as much as is sensible. */
 function contextWithin(asked: number | undefined, most: number): number {
   const maxContext = asked ?? Math.min(most, DEFAULT_CONTEXT)
-  if (!Number.isInteger(maxContext) || maxContext < 1 || maxContext > most) {
+  if (maxContext > most) {
     throw new IsaacError("bad_input", `maxContext is ${maxContext}; the model takes 1 to ${most} tokens`)
   }
   return maxContext

@@ -19,9 +19,12 @@ export class AnswerRun implements AnswerStream {
 
   /** The whole answer. Rejects with the error that ended it. */
   async answer(): Promise<Answer> {
+    let answer: Answer | undefined
+    // To the very end: leaving at the final event would count as giving up.
     for await (const event of this) {
-      if (event.type === "final") return event.answer
+      if (event.type === "final") answer = event.answer
     }
+    if (answer !== undefined) return answer
     throw new IsaacError("aborted", "the answer's iteration was left before its end")
   }
 
