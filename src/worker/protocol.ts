@@ -75,7 +75,7 @@ export type Request =
       readonly flag: SharedArrayBuffer | null
     }
   | { readonly kind: "pull"; readonly id: number }
-  /** The reader left: end the stream. */
+  /** The reader left: end the stream, reply when it has ended. */
   | { readonly kind: "return"; readonly id: number }
   | { readonly kind: "abort"; readonly id: number }
 

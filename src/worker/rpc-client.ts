@@ -19,7 +19,7 @@ import { fromPlainError } from "./protocol"
 
 interface Pending {
   resolve(reply: Reply): void
-  reject(error: IsaacError): void
+  reject(error: unknown): void
 }
 
 export interface RpcClientEvents {
@@ -70,6 +70,8 @@ export class RpcClient<S extends Service> implements Caller<S> {
     try {
       // The request itself is the first pull.
       for (let message: Request = request.message; ; message = { kind: "pull", id: request.id }) {
+        // A flag that is no AbortSignal tells nobody when it changes: look at it before each pull.
+        if (options.signal?.aborted && !(options.signal instanceof AbortSignal)) request.abort()
         const reply = await this.#reply(request.id, message)
         if (reply.kind === "end") {
           ended = true
@@ -84,7 +86,8 @@ export class RpcClient<S extends Service> implements Caller<S> {
       request.close()
       if (!ended && this.#failed === undefined) {
         request.abort() // the step that runs ahead of the reader need not be finished
-        this.#send({ kind: "return", id: request.id })
+        // Wait until it has ended there, so that what it used (a session) is free; how it ended is nobody's business.
+        await this.#reply(request.id, { kind: "return", id: request.id }).catch(() => {})
       }
     }
   }
@@ -172,7 +175,11 @@ export class RpcClient<S extends Service> implements Caller<S> {
 
   #receive(reply: Reply): void {
     if (reply.kind === "progress") {
-      this.#progress.get(reply.id)?.(reply.value)
+      try {
+        this.#progress.get(reply.id)?.(reply.value)
+      } catch (error) {
+        this.#pending.get(reply.id)?.reject(error) // the caller's own function threw: its call fails with that
+      }
       return
     }
     const pending = this.#pending.get(reply.id)

@@ -57,6 +57,7 @@ export function serve(port: Port, service: Service): void {
         running.delete(id)
         await entry?.next?.catch(() => {})
         await entry?.iterator?.return?.()
+        send({ kind: "end", id })
         return
       }
       case "abort":

@@ -47,6 +47,9 @@ function testService() {
           log.push("closed")
         }
       },
+      async *untilAborted(_input: null, context: CallContext): AsyncGenerator<number> {
+        for (let i = 0; i < 1000 && !context.abort.aborted; i++) yield i
+      },
     },
   }
 }
@@ -109,7 +112,6 @@ describe.each([
     for await (const letter of caller.iterate("letters", { text: "abcdef" })) {
       if (letter === "b") break
     }
-    await turn()
     expect(log.at(-1)).toBe("closed")
     const got: string[] = []
     const failure = await (async () => {
@@ -129,6 +131,17 @@ describe.each([
       aborted: true,
       signal: true,
     })
+  })
+
+  it("sees a flag that is no AbortSignal", async () => {
+    const { caller } = connect()
+    const flag = { aborted: false }
+    let seen = 0
+    for await (const n of caller.iterate("untilAborted", null, { signal: flag })) {
+      seen = n
+      flag.aborted ||= n === 5
+    }
+    expect(seen).toBeLessThan(10)
   })
 
   it("waits until idle, and refuses everything after a failure", async () => {
