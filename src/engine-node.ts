@@ -2,7 +2,7 @@
 
 import { fileURLToPath } from "node:url"
 import type { LoadOptions, Platform } from "./engine-options"
-import { isIsaacError } from "./errors"
+import { IsaacError, isIsaacError } from "./errors"
 import { IsaacEngine } from "./isaac"
 import { selectBackend } from "./ops/select"
 import { decodeImage } from "./processor/decode-image-node"
@@ -28,6 +28,9 @@ export async function openModel(
   model: string,
   { signal, onProgress }: Pick<LoadOptions, "signal" | "onProgress"> = {},
 ): Promise<FileSet> {
+  if (typeof model !== "string" || model === "") {
+    throw new IsaacError("bad_input", 'name a model: "tiny", a checkpoint folder, or ORG/NAME')
+  }
   if (model === "tiny") {
     return openFolder(fileURLToPath(new URL("../models/isaac-tiny", import.meta.url)))
   }

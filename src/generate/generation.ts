@@ -74,9 +74,12 @@ export class Generation implements AsyncIterable<GeneratedToken> {
    * Throws bad_input for options out of range.
    */
   constructor(source: Session | (() => Session), prompt: TensorStream, setup: GenerationSetup) {
-    const { maxNewTokens } = setup
+    const { maxNewTokens, stopIds } = setup
     if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) {
       throw new IsaacError("bad_input", `maxNewTokens is ${String(maxNewTokens)}; it must be an integer of at least 1`)
+    }
+    if (!Array.isArray(stopIds) || !stopIds.every((id) => Number.isInteger(id) && id >= 0)) {
+      throw new IsaacError("bad_input", `stopIds is ${String(stopIds)}; it must be an array of token ids`)
     }
     this.#source = source
     this.#prompt = prompt

@@ -300,6 +300,10 @@ describe("generation", () => {
   it.each([0, -1, 1.5, Number.NaN])("refuses maxNewTokens %j", (maxNewTokens) => {
     expect(() => new Generation(session, stream(), setup({ maxNewTokens }))).toThrow(/maxNewTokens/)
   })
+
+  it.each([["2"], [2], [null], [["2"]], [[1.5]], [[-1]]])("refuses stopIds %j", (stopIds) => {
+    expect(() => new Generation(session, stream(), setup({ stopIds: stopIds as number[] }))).toThrow(/stopIds/)
+  })
 })
 
 /** Says yes from the n-th time on that it is asked. */

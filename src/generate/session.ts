@@ -169,7 +169,12 @@ export class Session implements AsyncDisposable {
   fork(): Session {
     this.#check()
     const copy = new Session(this.#pool)
-    this.#pool.cache.copy(this.#slot, copy.#slot, this.length)
+    try {
+      this.#pool.cache.copy(this.#slot, copy.#slot, this.length)
+    } catch (error) {
+      this.#pool.slots.delete(copy.#slot)
+      throw error
+    }
     copy.#keys.append(this.#keys, 0, this.length)
     return copy
   }

@@ -165,6 +165,9 @@ function fit(
   if (!Number.isInteger(maxLength) || maxLength < 1) {
     throw new IsaacError("bad_input", `The maximum length must be 1 token or more, not ${maxLength}.`)
   }
+  if (truncate !== "error" && truncate !== "left") {
+    throw new IsaacError("bad_input", `truncate is ${String(truncate)}; it must be "error" or "left".`)
+  }
   const [, tokens] = stream.shape
   if (tokens === 0) throw new IsaacError("bad_input", "The prompt is empty: no text and no images.")
   if (tokens <= maxLength) return stream

@@ -18,6 +18,7 @@ import {
   toPlain,
 } from "../isaac"
 import { AnswerRun } from "./answer-run"
+import { optionsOf } from "./arguments"
 import type { EngineService, GenerateInput, PlainForwardInput } from "./engine-service"
 import type { AbortFlag, Caller } from "./protocol"
 
@@ -66,7 +67,8 @@ export class IsaacClient implements AsyncDisposable {
   }
 
   /** Raw text with an `<image>` for each image → token ids and the stream that the model reads. */
-  async processor({ signal, ...input }: ProcessorInput): Promise<ProcessorOutput> {
+  async processor(request: ProcessorInput): Promise<ProcessorOutput> {
+    const { signal, ...input } = optionsOf(request, "processor") as ProcessorInput
     const images = input.images && sendableAll(input.images)
     const output = await this.#caller.call("process", { ...input, images }, { signal })
     return { ...output, tensorStream: fromPlain(output.tensorStream) }
@@ -127,13 +129,27 @@ export class ModelClient {
   }
 
   /** What the decoder reads: text through the embedding matrix, images through the vision tower → [B, T, D]. */
-  async embedStream(tensorStream: TensorStream, { signal }: { readonly signal?: AbortFlag } = {}): Promise<Numbers> {
+  async embedStream(tensorStream: TensorStream, options: { readonly signal?: AbortFlag } = {}): Promise<Numbers> {
+    const { signal } = optionsOf(options, "embedStream")
     return this.#caller.call("embedStream", { tensorStream: plainStream(tensorStream) }, { signal })
   }
 
   /** Logits, and the loss when labels are given, of a stream, of embeddings or of ids. */
-  async forward({ signal, cache, tensorStream, ...input }: ForwardRequest): Promise<ForwardResult> {
+  async forward(request: ForwardRequest): Promise<ForwardResult> {
+    const { signal, cache, tensorStream, ...input } = optionsOf(request, "forward")
     const { inputIds, batch, inputsEmbeds, positionIds, modality, labels, logits } = input
+    if (cache !== undefined && !(cache instanceof ModelCache)) {
+      throw new IsaacError("bad_input", "forward: cache must be one that model.newCache gave")
+    }
+    if (
+      inputsEmbeds !== undefined &&
+      !(inputsEmbeds?.data instanceof Float32Array && Array.isArray(inputsEmbeds.shape))
+    ) {
+      throw new IsaacError(
+        "bad_input",
+        "forward: inputsEmbeds must be {data: Float32Array, shape}, as embedStream gives",
+      )
+    }
     const plain: PlainForwardInput = {
       ...{ inputIds, batch, inputsEmbeds, positionIds, modality, labels, logits },
       tensorStream: tensorStream && plainStream(tensorStream),
@@ -176,7 +192,8 @@ export class ModelCache implements AsyncDisposable {
   }
 
   async dispose(): Promise<void> {
-    if (this.#id) await this.#caller.call("freeCache", { cache: await this.#id })
+    const free = this.#id?.then((cache) => this.#caller.call("freeCache", { cache }))
+    await free?.catch(ignoreEnd)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -223,7 +240,8 @@ export class IsaacSession implements AsyncDisposable {
   }
 
   async dispose(): Promise<void> {
-    if (this.#id) await this.#caller.call("closeSession", { session: await this.#id })
+    const close = this.#id?.then((session) => this.#caller.call("closeSession", { session }))
+    await close?.catch(ignoreEnd)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -231,14 +249,20 @@ export class IsaacSession implements AsyncDisposable {
   }
 }
 
+/** An engine that was disposed of, or lost, has freed everything already. */
+function ignoreEnd(error: unknown): void {
+  if (!(error instanceof IsaacError && (error.code === "bad_input" || error.code === "worker_lost"))) throw error
+}
+
 function ask(
   caller: EngineCaller,
   images: readonly ImageInput[],
   question: string,
-  { signal, ...options }: AskOptions,
+  request: AskOptions,
   session?: () => Promise<number>,
 ): AnswerStream {
   async function* events() {
+    const { signal, ...options } = optionsOf(request, "ask")
     const input = { images: sendableAll(images), question, options, session: await session?.() }
     yield* caller.iterate("ask", input, { signal })
   }
@@ -247,13 +271,18 @@ function ask(
 
 function generate(
   caller: EngineCaller,
-  { tensorStream }: Pick<ProcessorOutput, "tensorStream">,
-  { signal, ...options }: GenerateOptions,
+  inputs: Pick<ProcessorOutput, "tensorStream">,
+  request: GenerateOptions,
   session?: () => Promise<number>,
 ): TokenStream {
   let report: GenerationReport | undefined
   async function* tokens() {
-    const input: GenerateInput = { tensorStream: plainStream(tensorStream), options, session: await session?.() }
+    const { signal, ...options } = optionsOf(request, "generate")
+    const input: GenerateInput = {
+      tensorStream: plainStream(inputs?.tensorStream),
+      options,
+      session: await session?.(),
+    }
     for await (const item of caller.iterate("generate", input, { signal })) {
       if ("token" in item) yield item.token
       else report = item.report

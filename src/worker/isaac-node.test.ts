@@ -136,6 +136,7 @@ describe.each([true, false])("Isaac, worker: %j", (worker) => {
     const fork = session.fork()
     const [a, b] = [await session.ask([], "Describe the image."), await fork.ask([], "Describe the image.")]
     expect(a.text).toBe(b.text)
+    expect(a.usage.image_tokens).toBeGreaterThan(0) // the first turn's picture
     expect(a.timings.vision_ms).toBe(0)
     await session[Symbol.asyncDispose]()
     await fork.dispose()
@@ -156,6 +157,91 @@ describe.each([true, false])("Isaac, worker: %j", (worker) => {
     await expect(vlm.Isaac.load("tiny", { worker, signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: "aborted",
     })
+  })
+
+  it("refuses arguments of the wrong type as bad_input", async () => {
+    const inputs = await isaac.processor({ text: "Hi" })
+    const ask = (options: unknown) => isaac.ask([], "Hi", { maxNewTokens: 2, ...(options as object) }).answer()
+    const generate = async (...[from, options]: unknown[]) => {
+      for await (const _ of isaac.generate(from as never, options as never));
+    }
+    const load = (model: unknown, options: unknown = {}) =>
+      vlm.Isaac.load(
+        model as never,
+        (options && typeof options === "object" ? { worker, ...options } : options) as never,
+      )
+    const forward = (request: unknown) => isaac.model.forward(request as never)
+    const calls: [string, () => Promise<unknown>][] = [
+      ...[null, "box", 5].map((options): [string, () => Promise<unknown>] => [
+        `ask with options ${options}`,
+        () => isaac.ask([], "Hi", options as never).answer(),
+      ]),
+      ...["x", 5, ["x"], [1.5], [-1]].map((stopIds): [string, () => Promise<unknown>] => [
+        `stopIds ${JSON.stringify(stopIds)}`,
+        () => ask({ stopIds }),
+      ]),
+      ["system", () => ask({ system: 5 })],
+      ["truncate", () => ask({ truncate: "right" })],
+      ["signal", () => ask({ signal: "x" })],
+      ["processor of nothing", () => isaac.processor(undefined as never)],
+      ["processor of null", () => isaac.processor(null as never)],
+      ["generate from nothing", () => generate()],
+      ["generate with null", () => generate(inputs, null)],
+      [
+        "generate in a session from nothing",
+        async () => {
+          for await (const _ of isaac.session().generate(undefined as never));
+        },
+      ],
+      ["embedStream with null", () => isaac.model.embedStream(inputs.tensorStream, null as never)],
+      ["forward of nothing", () => forward(undefined)],
+      ["cache", () => forward({ ...inputs, cache: {} })],
+      ["inputsEmbeds 5", () => forward({ inputsEmbeds: 5 })],
+      ["inputsEmbeds without shape", () => forward({ inputsEmbeds: { data: new Float32Array(2), shape: 5 } })],
+      ["load nothing", () => load(undefined)],
+      ["load ''", () => load("")],
+      ["load an object", () => load({})],
+      ["load with null", () => load("tiny", null)],
+      ["onProgress", () => load("tiny", { onProgress: 5 })],
+      ["maxContext", () => load("tiny", { maxContext: "x" })],
+      ["maxContext NaN", () => load("tiny", { maxContext: Number.NaN })],
+      ["dtype", () => load("tiny", { dtype: "x" })],
+    ]
+    const outcomes: string[] = []
+    for (const [name, call] of calls) {
+      outcomes.push(
+        await call().then(
+          () => `${name}: accepted`,
+          ({ name: type, code, message }) => `${name}: ${type === "IsaacError" ? code : `${type} ${message}`}`,
+        ),
+      )
+    }
+    expect(outcomes).toEqual(calls.map(([name]) => `${name}: bad_input`))
+  })
+
+  it("fails to load with the error of an onProgress that throws", async () => {
+    const onProgress = () => {
+      throw new RangeError("no room for this")
+    }
+    await expect(vlm.Isaac.load("tiny", { worker, onProgress })).rejects.toThrow("no room for this")
+  })
+
+  it("has a session free again as soon as its reader has left", async () => {
+    const session = isaac.session()
+    const { question, answer } = samples[11]
+    for await (const { type } of session.ask([picture(12)], question, { expect: "box" })) {
+      if (type === "text.delta") break
+    }
+    expect((await session.ask([picture(12)], question, { expect: "box" })).text).toBe(answer)
+    await session.dispose()
+  })
+
+  it("lets sessions and caches be disposed of after it, twice too", async () => {
+    const other = await vlm.Isaac.load("tiny", { worker })
+    const [session, cache] = [other.session(), other.model.newCache(64)]
+    await Promise.all([session.length(), cache.length()])
+    await other.dispose()
+    for (const one of [session, cache, session, cache]) await one.dispose()
   })
 
   it("stops working when its reader leaves", async () => {

@@ -1,7 +1,9 @@
 /** The public class in Node. */
 
 import { loadEngine } from "../engine-node"
+import { IsaacError } from "../errors"
 import type { LoadOptions, LoadProgress } from "../isaac"
+import { optionsOf } from "./arguments"
 import { type EngineService, engineService } from "./engine-service"
 import { IsaacClient } from "./isaac-client"
 import { LocalCaller } from "./local-caller"
@@ -23,10 +25,14 @@ export class Isaac extends IsaacClient {
   /**
    * Load a model, in a thread of its own.
    *
-   * @param model "tiny", which ships with the package, or a checkpoint folder
+   * @param model "tiny", which ships with the package, a checkpoint folder, or ORG/NAME[@REVISION] of the Hugging Face
+   *   Hub, which is downloaded once
    */
   static async load(model: string, options: IsaacLoadOptions = {}): Promise<Isaac> {
-    const { worker = true, signal, onProgress, ...rest } = options
+    const { worker = true, signal, onProgress, ...rest } = optionsOf(options, "load")
+    if (onProgress !== undefined && typeof onProgress !== "function") {
+      throw new IsaacError("bad_input", "load: onProgress must be a function")
+    }
     const { caller, stop } = worker ? inWorker() : inThisThread()
     try {
       const progress = onProgress && ((step: unknown) => onProgress(step as LoadProgress))
