@@ -20,6 +20,15 @@ export type {
 export { IsaacError, type IsaacErrorCode, isIsaacError } from "./errors"
 /** How to generate: sampling, length, stop ids. */
 export type { FinishReason, GeneratedToken, GenerationOptions, GenerationReport } from "./generate/generation"
+/** The architecture itself, in the calling thread, on a backend of your own; `isaac.model` has the same calls. */
+export { IsaacModel } from "./model"
+/** What an answer points at. */
+export type { PixelLeaf } from "./perception/geometry"
+export type { Leaf, TagIssue } from "./perception/tags"
+/** Text and pictures → TensorStream; a loaded model has one as `isaac.processor`. */
+export { IsaacProcessor, type Message, type Part, type ProcessorOutput } from "./processor"
+/** The prompt as a stream of events; all its operations are in `isaac-vlm/stream`. */
+export { createEvent, type Event, Stream, TensorStream } from "./stream"
 /** The calls of a loaded model, and its parts. */
 export type {
   ForwardRequest,

@@ -17,7 +17,15 @@ export { createReferenceBackend } from "./ops/reference"
 export { type Refusal, selectBackend } from "./ops/select"
 export { drawRaster, drawSvg, toDataUri } from "./perception"
 export { encodeImage, writeFileAtomically, writeImage } from "./perception/write-image-node"
-export { imageToEvent, loadImage, type RgbImage, type VisionSizing } from "./processor"
+export {
+  ChatTemplate,
+  IsaacProcessor,
+  imageToEvent,
+  loadImage,
+  type RgbImage,
+  Tokenizer,
+  type VisionSizing,
+} from "./processor"
 export { decodeImage } from "./processor/decode-image-node"
 export { readImage } from "./processor/image-source-node"
 export { createEvent, type Event, Stream, TensorStream } from "./stream"
