@@ -47,7 +47,7 @@ export function addInspect(program: Command, terminal: Terminal): void {
   program
     .command("inspect")
     .description("a checkpoint's sizes, tensors, parameters and memory; reads no weights")
-    .argument("<model>", "tiny (built in) or a checkpoint folder")
+    .argument("<model>", "tiny (built in), a checkpoint folder, or ORG/NAME of the Hugging Face hub")
     .option("--json", "one line of JSON")
     .action(async (model: string, { json }: { json?: true }) => {
       const progress = new ProgressLine(terminal)

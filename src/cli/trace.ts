@@ -41,7 +41,7 @@ export function addTrace(program: Command, terminal: Terminal): void {
     .command("trace")
     .description("run one golden case and write every stage under the golden's tensor names")
     .argument("<case>", "CASE.safetensors, with the index.json that describes it beside it")
-    .requiredOption("--model <model>", "tiny (built in) or a checkpoint folder")
+    .requiredOption("--model <model>", "tiny (built in), a checkpoint folder, or ORG/NAME of the Hugging Face hub")
     .requiredOption("--out <file>", "the safetensors file to write")
     .addOption(backendOption())
     .addOption(dtypeOption())

@@ -104,8 +104,9 @@ export function engineService(load: (input: LoadInput, context: CallContext) => 
           cache: cache === undefined ? undefined : caches.get(cache),
         }
         const output = engine().compute(() => model.forward(request, hooks(context)), context.abort)
-        const logits = output.logits && (await readAndFree(engine(), output.logits))
-        return { logits, loss: await output.loss, ropeDelta: output.ropeDelta }
+        // Both at once: if reading one fails, the other's failure is seen too.
+        const [logits, loss] = await Promise.all([output.logits && readAndFree(engine(), output.logits), output.loss])
+        return { logits, loss, ropeDelta: output.ropeDelta }
       } finally {
         if (embeds) model.backend.free(embeds)
       }
