@@ -61,7 +61,7 @@ export type AnswerEvent =
   | { readonly type: "error"; readonly error: { readonly code: IsaacErrorCode; readonly message: string } }
 
 /** A running answer: iterate over its events, or await it for the whole. Both at once is fine. */
-export interface AnswerStream extends AsyncIterable<AnswerEvent>, PromiseLike<Answer> {
+export interface AnswerStream extends AsyncIterable<AnswerEvent>, Promise<Answer> {
   /** The whole answer as a promise of its own. Rejects with the error that ended it. */
   answer(): Promise<Answer>
 }

@@ -66,5 +66,9 @@ describe("AnswerRun", () => {
       (error) => (error as Error).message,
     )
     expect(caught).toBe("broken")
+    expect(await run.catch((error) => (error as Error).message)).toBe("broken")
+    let ended = false
+    await expect(run.finally(() => (ended = true))).rejects.toThrow("broken")
+    expect(ended).toBe(true)
   })
 })

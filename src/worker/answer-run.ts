@@ -36,6 +36,18 @@ export class AnswerRun implements AnswerStream {
     return this.answer().then(onAnswer, onError)
   }
 
+  catch<B = never>(onError?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<Answer | B> {
+    return this.answer().catch(onError)
+  }
+
+  finally(onEnd?: (() => void) | null): Promise<Answer> {
+    return this.answer().finally(onEnd)
+  }
+
+  get [Symbol.toStringTag](): string {
+    return "AnswerRun"
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<AnswerEvent, void> {
     this.#readers++
     try {

@@ -113,6 +113,7 @@ export class IsaacClient implements AsyncDisposable {
   }
 
   async #end(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 0)) // what was asked for just now is on its way
     await this.#caller.idle()
     await this.#caller.call("close", undefined).catch(() => {}) // a lost worker has nothing left to free
     this.#caller.fail(new IsaacError("bad_input", "the model was disposed of; load it again"))
@@ -169,6 +170,7 @@ export class ModelCache implements AsyncDisposable {
   readonly #caller: EngineCaller
   readonly #maxTokens: number | undefined
   #id: Promise<number> | undefined
+  #disposed = false
 
   constructor(caller: EngineCaller, maxTokens: number | undefined) {
     this.#caller = caller
@@ -176,7 +178,8 @@ export class ModelCache implements AsyncDisposable {
   }
 
   /** What the engine calls it. */
-  id(): Promise<number> {
+  async id(): Promise<number> {
+    if (this.#disposed) throw new IsaacError("bad_input", "this cache was disposed of; open a new one")
     this.#id ??= this.#caller.call("newCache", { maxTokens: this.#maxTokens })
     return this.#id
   }
@@ -192,8 +195,9 @@ export class ModelCache implements AsyncDisposable {
   }
 
   async dispose(): Promise<void> {
-    const free = this.#id?.then((cache) => this.#caller.call("freeCache", { cache }))
-    await free?.catch(ignoreEnd)
+    this.#disposed = true
+    const cache = await this.#id?.catch(() => undefined) // never opened: nothing to free
+    if (cache !== undefined) await this.#caller.call("freeCache", { cache }).catch(ignoreEnd)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -206,13 +210,15 @@ export class IsaacSession implements AsyncDisposable {
   readonly #caller: EngineCaller
   readonly #open: () => Promise<number>
   #id: Promise<number> | undefined
+  #disposed = false
 
   constructor(caller: EngineCaller, open: () => Promise<number>) {
     this.#caller = caller
     this.#open = open
   }
 
-  #session(): Promise<number> {
+  async #session(): Promise<number> {
+    if (this.#disposed) throw new IsaacError("bad_input", "this session was disposed of; open a new one")
     this.#id ??= this.#open()
     return this.#id
   }
@@ -240,8 +246,9 @@ export class IsaacSession implements AsyncDisposable {
   }
 
   async dispose(): Promise<void> {
-    const close = this.#id?.then((session) => this.#caller.call("closeSession", { session }))
-    await close?.catch(ignoreEnd)
+    this.#disposed = true
+    const session = await this.#id?.catch(() => undefined) // never opened: nothing to free
+    if (session !== undefined) await this.#caller.call("closeSession", { session }).catch(ignoreEnd)
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -236,6 +236,24 @@ describe.each([true, false])("Isaac, worker: %j", (worker) => {
     await session.dispose()
   })
 
+  it("opens no session or cache that was disposed of before its first use", async () => {
+    const [session, cache] = [isaac.session(), isaac.model.newCache(64)]
+    await session.dispose()
+    await cache.dispose()
+    await expect(session.ask([], "Hi")).rejects.toMatchObject({ code: "bad_input" })
+    await expect(cache.length()).rejects.toMatchObject({ code: "bad_input" })
+    const never = isaac.model.newCache(-1)
+    await expect(never.length()).rejects.toMatchObject({ code: "bad_input" })
+    await never.dispose()
+  })
+
+  it("waits for what was asked in the same turn before it ends", async () => {
+    const other = await vlm.Isaac.load("tiny", { worker })
+    const asked = other.ask([picture(7)], samples[6].question).answer()
+    await other.dispose()
+    expect((await asked).text).toBe(samples[6].answer)
+  })
+
   it("lets sessions and caches be disposed of after it, twice too", async () => {
     const other = await vlm.Isaac.load("tiny", { worker })
     const [session, cache] = [other.session(), other.model.newCache(64)]
