@@ -1,5 +1,7 @@
 /** `isaac ask` as people run it: the built command in a process of its own, with the built-in model. */
 
+import { spawnSync } from "node:child_process"
+import { closeSync, existsSync, openSync } from "node:fs"
 import { mkdir, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -18,6 +20,21 @@ beforeAll(async () => {
   built = await buildPackage()
 })
 afterAll(() => built.remove())
+
+it.runIf(existsSync("/dev/full"))("ends with one line and code 1 when standard output cannot be written", async () => {
+  const full = openSync("/dev/full", "w")
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    [join(built.folder, "bin", "isaac.js"), "ask", "Hi", "--json"],
+    {
+      stdio: ["ignore", full, "pipe"],
+      encoding: "utf8",
+    },
+  )
+  closeSync(full)
+  expect(stderr).toMatch(/^isaac: cannot write to standard output: .*ENOSPC.*\n$/)
+  expect(status).toBe(1)
+})
 
 const oneLine = expect.stringMatching(/^[^\n]+\n$/)
 

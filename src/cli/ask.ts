@@ -1,5 +1,6 @@
 /** `isaac ask IMAGE… "QUESTION"`: the answer on standard output as it is generated. */
 
+import { existsSync } from "node:fs"
 import { type Command, Option } from "commander"
 import { type Answer, type Expect, Isaac, IsaacError } from "../index"
 import { drawAnswer } from "./draw"
@@ -32,7 +33,7 @@ export function addAsk(program: Command, terminal: Terminal): void {
   addEngineOptions(command)
     .addOption(new Option("--expect <kind>", "what the answer should point with").choices(EXPECT))
     .option("--max-new-tokens <n>", "longest answer", wholeNumber(1))
-    .option("--temperature <t>", "0 takes the likeliest token", numberWithin(0, Number.POSITIVE_INFINITY))
+    .option("--temperature <t>", "0 takes the likeliest token", numberWithin(0, 100))
     .option("--top-p <p>", "draw from the likeliest tokens that reach this probability", numberWithin(0, 1, true))
     .option("--top-k <k>", "draw from the k likeliest tokens; 0: all", wholeNumber(0))
     .option("--seed <n>", "same seed, same answer", wholeNumber(0))
@@ -44,6 +45,9 @@ export function addAsk(program: Command, terminal: Terminal): void {
 async function ask(operands: readonly string[], flags: AskFlags, terminal: Terminal): Promise<void> {
   const question = operands[operands.length - 1]
   const names = operands.slice(0, -1)
+  if (names.length === 0 && existsSync(question)) {
+    throw new UsageError(`${question} is a file; write the question after it`)
+  }
   checkQuestion(question, names.length)
   if (names.filter((name) => name === "-").length > 1) throw new UsageError("standard input (-) holds one picture only")
   if (flags.draw !== undefined && names.length === 0) throw new UsageError("--draw needs a picture to draw on")

@@ -26,8 +26,12 @@ export function processTerminal(): Terminal & { dispose(): void } {
     controller.abort(INTERRUPTED)
   }
   const outputError = (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error
     open = false
+    if (error.code !== "EPIPE") {
+      // A full disk: nobody will get the answer, so there is nothing to go on for.
+      process.stderr.write(`isaac: cannot write to standard output: ${error.message}\n`)
+      process.exit(1)
+    }
     controller.abort(OUTPUT_CLOSED)
   }
   process.on("SIGINT", interrupt)
