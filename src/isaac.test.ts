@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
+import { checkpointFiles, ODD_CONFIG, randomTensors } from "../test/random-checkpoint"
 import type { Answer, AnswerEvent } from "./answer"
-import { loadEngine, openModel } from "./engine-node"
+import { loadEngine, nodePlatform, openModel } from "./engine-node"
 import type { BackendChoice, Expect } from "./engine-options"
-import type { IsaacEngine } from "./isaac"
+import { IsaacEngine } from "./isaac"
+import type { FileSet } from "./weights/source"
 
 interface Sample {
   readonly image: string
@@ -233,6 +235,17 @@ describe("loading", () => {
     await expect(openModel("/no/such/folder")).rejects.toMatchObject({
       code: "not_found",
       message: expect.stringContaining("is not a folder"),
+    })
+  })
+
+  it("refuses a tokenizer of another model", async () => {
+    const tiny = await openModel("tiny")
+    const small = checkpointFiles(ODD_CONFIG, randomTensors(ODD_CONFIG))
+    const from = (file: string) => (/token|vocab|merges/.test(file) ? tiny : small)
+    const mixed: FileSet = { name: "mixed", has: (file) => from(file).has(file), open: (file) => from(file).open(file) }
+    await expect(IsaacEngine.load(mixed, nodePlatform(), { backend: "reference" })).rejects.toMatchObject({
+      code: "bad_checkpoint",
+      message: expect.stringMatching(/768 ids.* 97 rows/),
     })
   })
 

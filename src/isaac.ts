@@ -120,8 +120,10 @@ export class IsaacEngine implements AsyncDisposable {
       // 3. What makes streams out of text and images.
       const { vision, maxSequenceLength, visionToken } = model.config
       const maxContext = contextWithin(asked, maxSequenceLength)
+      const tokenizer = await Tokenizer.load(files)
+      checkVocabulary(tokenizer.size, model.config.text.vocabSize, files.name)
       const textProcessor = new IsaacProcessor({
-        tokenizer: await Tokenizer.load(files),
+        tokenizer,
         template: await ChatTemplate.load(files),
         sizing: vision,
         maxSequenceLength: maxContext,
@@ -156,7 +158,6 @@ export class IsaacEngine implements AsyncDisposable {
       }
       const limit = checkpoint.generationConfig?.max_new_tokens
       const maxNewTokens = typeof limit === "number" && limit >= 1 ? Math.floor(limit) : DEFAULT_NEW_TOKENS
-      const { tokenizer } = textProcessor
       const vocabulary: Vocabulary = {
         size: Math.min(tokenizer.size, model.config.text.vocabSize),
         tokenBytes: (id) => tokenizer.tokenBytes(id),
@@ -283,6 +284,16 @@ export class IsaacEngine implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
+  }
+}
+
+/** A table may have more rows than there are tokens (they are padding), but every token needs its row. */
+function checkVocabulary(tokens: number, rows: number, name: string): void {
+  if (tokens > rows) {
+    throw new IsaacError(
+      "bad_checkpoint",
+      `the tokenizer of ${name} has ${tokens} ids, but its embedding table has ${rows} rows: they belong to different models`,
+    )
   }
 }
 

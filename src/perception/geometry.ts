@@ -16,13 +16,13 @@ export interface PictureSize {
 export type PixelLeaf = Leaf & { readonly image: number }
 
 /**
- * A leaf in floating-point pixels of the upright original: v / 1000 · side, clamped to the picture.
+ * A leaf in floating-point pixels of the upright original: v · side / 1000, clamped to the picture.
  *
  * The origin is the upper left corner of the upper left pixel. `image` is the picture's index in the prompt.
  */
 export function toPixels(leaf: Leaf, size: PictureSize, image = 0): PixelLeaf {
   checkSize(size)
-  const scale = (value: number, side: number) => Math.min(Math.max((value / COORDINATE_RANGE) * side, 0), side)
+  const scale = (value: number, side: number) => Math.min(Math.max((value * side) / COORDINATE_RANGE, 0), side)
   return { ...mapLeaf(leaf, (x, y) => [scale(x, size.width), scale(y, size.height)]), image }
 }
 
