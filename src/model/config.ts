@@ -365,5 +365,5 @@ function refuseUnless(found: Found | undefined, name: string, allowed: readonly 
 }
 
 function bad(what: string): IsaacError {
-  return new IsaacError("bad_config", `config.json: ${what}`)
+  return new IsaacError("bad_config", what.startsWith("config.json") ? what : `config.json: ${what}`)
 }
