@@ -2,6 +2,7 @@
 
 import { IsaacError } from "../errors"
 import {
+  type AbortFlag,
   type AnswerStream,
   type AskOptions,
   type EngineInfo,
@@ -20,7 +21,7 @@ import {
 import { AnswerRun } from "./answer-run"
 import { optionsOf } from "./arguments"
 import type { EngineService, GenerateInput, PlainForwardInput } from "./engine-service"
-import type { AbortFlag, Caller } from "./protocol"
+import type { Caller } from "./protocol"
 
 type EngineCaller = Caller<EngineService>
 
@@ -165,23 +166,50 @@ export class ModelClient {
   }
 }
 
-/** Keys and values for `model.forward`; opened when first used. */
-export class ModelCache implements AsyncDisposable {
-  readonly #caller: EngineCaller
-  readonly #maxTokens: number | undefined
+/** Something that lives in the engine, known here by its number; opened when first used. */
+class EngineHandle {
+  readonly #kind: string
+  readonly #open: () => Promise<number>
+  readonly #close: (id: number) => Promise<void>
   #id: Promise<number> | undefined
   #disposed = false
 
+  constructor(kind: string, open: () => Promise<number>, close: (id: number) => Promise<void>) {
+    this.#kind = kind
+    this.#open = open
+    this.#close = close
+  }
+
+  async id(): Promise<number> {
+    if (this.#disposed) throw new IsaacError("bad_input", `this ${this.#kind} was disposed of; open a new one`)
+    this.#id ??= this.#open()
+    return this.#id
+  }
+
+  async dispose(): Promise<void> {
+    this.#disposed = true
+    const id = await this.#id?.catch(() => undefined) // never opened: nothing to free
+    if (id !== undefined) await this.#close(id).catch(ignoreEnd)
+  }
+}
+
+/** Keys and values for `model.forward`; opened when first used. */
+export class ModelCache implements AsyncDisposable {
+  readonly #caller: EngineCaller
+  readonly #handle: EngineHandle
+
   constructor(caller: EngineCaller, maxTokens: number | undefined) {
     this.#caller = caller
-    this.#maxTokens = maxTokens
+    this.#handle = new EngineHandle(
+      "cache",
+      () => caller.call("newCache", { maxTokens }),
+      (cache) => caller.call("freeCache", { cache }),
+    )
   }
 
   /** What the engine calls it. */
-  async id(): Promise<number> {
-    if (this.#disposed) throw new IsaacError("bad_input", "this cache was disposed of; open a new one")
-    this.#id ??= this.#caller.call("newCache", { maxTokens: this.#maxTokens })
-    return this.#id
+  id(): Promise<number> {
+    return this.#handle.id()
   }
 
   /** Tokens that it holds. */
@@ -194,10 +222,8 @@ export class ModelCache implements AsyncDisposable {
     await this.#caller.call("truncateCache", { cache: await this.id(), length })
   }
 
-  async dispose(): Promise<void> {
-    this.#disposed = true
-    const cache = await this.#id?.catch(() => undefined) // never opened: nothing to free
-    if (cache !== undefined) await this.#caller.call("freeCache", { cache }).catch(ignoreEnd)
+  dispose(): Promise<void> {
+    return this.#handle.dispose()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -208,47 +234,37 @@ export class ModelCache implements AsyncDisposable {
 /** A conversation; opened when first used. One question at a time. */
 export class IsaacSession implements AsyncDisposable {
   readonly #caller: EngineCaller
-  readonly #open: () => Promise<number>
-  #id: Promise<number> | undefined
-  #disposed = false
+  readonly #handle: EngineHandle
 
   constructor(caller: EngineCaller, open: () => Promise<number>) {
     this.#caller = caller
-    this.#open = open
-  }
-
-  async #session(): Promise<number> {
-    if (this.#disposed) throw new IsaacError("bad_input", "this session was disposed of; open a new one")
-    this.#id ??= this.#open()
-    return this.#id
+    this.#handle = new EngineHandle("session", open, (session) => caller.call("closeSession", { session }))
   }
 
   /** The next question, about these pictures and all before. */
   ask(images: readonly ImageInput[], question: string, options: AskOptions = {}): AnswerStream {
-    return ask(this.#caller, images, question, options, () => this.#session())
+    return ask(this.#caller, images, question, options, this.#handle)
   }
 
   /** Tokens that follow a prompt given whole; what it has in common with this session is not computed again. */
   generate(inputs: Pick<ProcessorOutput, "tensorStream">, options: GenerateOptions = {}): TokenStream {
-    return generate(this.#caller, inputs, options, () => this.#session())
+    return generate(this.#caller, inputs, options, this.#handle)
   }
 
   /** Tokens that are held computed. */
   async length(): Promise<number> {
-    return this.#caller.call("sessionLength", { session: await this.#session() })
+    return this.#caller.call("sessionLength", { session: await this.#handle.id() })
   }
 
   /** A second session that goes on from here by itself. */
   fork(): IsaacSession {
-    const parent = this.#session()
+    const parent = this.#handle.id()
     parent.catch(() => {}) // shown to whoever uses the fork
     return new IsaacSession(this.#caller, async () => this.#caller.call("forkSession", { session: await parent }))
   }
 
-  async dispose(): Promise<void> {
-    this.#disposed = true
-    const session = await this.#id?.catch(() => undefined) // never opened: nothing to free
-    if (session !== undefined) await this.#caller.call("closeSession", { session }).catch(ignoreEnd)
+  dispose(): Promise<void> {
+    return this.#handle.dispose()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -266,11 +282,11 @@ function ask(
   images: readonly ImageInput[],
   question: string,
   request: AskOptions,
-  session?: () => Promise<number>,
+  session?: EngineHandle,
 ): AnswerStream {
   async function* events() {
     const { signal, ...options } = optionsOf(request, "ask")
-    const input = { images: sendableAll(images), question, options, session: await session?.() }
+    const input = { images: sendableAll(images), question, options, session: await session?.id() }
     yield* caller.iterate("ask", input, { signal })
   }
   return new AnswerRun(events())
@@ -280,7 +296,7 @@ function generate(
   caller: EngineCaller,
   inputs: Pick<ProcessorOutput, "tensorStream">,
   request: GenerateOptions,
-  session?: () => Promise<number>,
+  session?: EngineHandle,
 ): TokenStream {
   let report: GenerationReport | undefined
   async function* tokens() {
@@ -288,7 +304,7 @@ function generate(
     const input: GenerateInput = {
       tensorStream: plainStream(inputs?.tensorStream),
       options,
-      session: await session?.(),
+      session: await session?.id(),
     }
     for await (const item of caller.iterate("generate", input, { signal })) {
       if ("token" in item) yield item.token
