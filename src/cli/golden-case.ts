@@ -46,8 +46,7 @@ export async function readGoldenCase(path: string, sizing: VisionSizing): Promis
   const { images, labels } = await readTensors(path)
   const event = (item: EventEntry, time: number): Event => {
     if (item.type !== "image") {
-      const values = Int32Array.from(item.tokens)
-      return createEvent({ type: item.type, time, data: { values, rows: values.length, width: 1 } })
+      return createEvent({ type: item.type, time, data: Int32Array.from(item.tokens) })
     }
     const image = images[item.image]
     if (!image) throw new IsaacError("bad_input", `${path} has no image_${item.image}, which its index.json names`)

@@ -120,12 +120,12 @@ async function tinyForward(backend: Backend): Promise<Float32Array> {
   const checkpoint = await openCheckpoint(await openModel("tiny"))
   try {
     const model = await IsaacModel.load(checkpoint, backend, { stored: "f32" })
-    const side = 4 * model.config.vision.patchSize
-    const pixels = Uint8Array.from(noise(10, side * side * 3), (v) => Math.floor((v + 1) * 127))
     const { vision } = model.config
+    const side = 4 * vision.patchSize
+    const pixels = Uint8Array.from(noise(10, side * side * 3), (v) => Math.floor((v + 1) * 127))
     const events: Event[] = [
       imageToEvent({ width: side, height: side, data: pixels }, { ...vision, minPatches: null }),
-      createEvent({ type: "text", data: { values: Int32Array.of(10, 20, 30, 40), rows: 4, width: 1 }, time: 1 }),
+      createEvent({ type: "text", data: Int32Array.of(10, 20, 30, 40), time: 1 }),
     ]
     const tensorStream = new TensorStream([Stream.create(events, ["image", "text"])])
     const { logits } = await model.forward({ tensorStream })

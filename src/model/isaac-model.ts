@@ -10,7 +10,7 @@
 
 import { IsaacError } from "../errors"
 import type { Backend, KvSequence, StoredType, Tensor } from "../ops/backend"
-import { type Event, Modality } from "../stream/event"
+import { type Event, eventTokens, Modality } from "../stream/event"
 import { TensorStream } from "../stream/tensor-stream"
 import type { Checkpoint } from "../weights/checkpoint"
 import { type IsaacConfig, parseConfig } from "./config"
@@ -424,8 +424,8 @@ function checkInput(input: ForwardInput): void {
 }
 
 /** Tokens of the whole event, whatever part of it is kept. */
-function virtualTokens({ dimsVirtual }: Event): number {
-  return dimsVirtual.reduce((a, b) => a * b, 1)
+function virtualTokens(event: Event): number {
+  return eventTokens(event, { partial: false })
 }
 
 /** rope_delta of row b without a cache. */

@@ -58,7 +58,6 @@ export async function loadWeights(
   backend: Backend,
   { stored = "auto", onProgress, signal }: LoadWeightsOptions = {},
 ): Promise<IsaacWeights> {
-  checkStored(backend, stored)
   const table = checkParameters(checkpoint, config)
   const shared = await sharesEmbedding(checkpoint, config)
   const matrices = new Map<string, Weight>()

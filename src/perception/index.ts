@@ -3,7 +3,7 @@
 export type { DrawOptions } from "./draw-layout"
 export { drawRaster, type RgbaImage } from "./draw-raster"
 export { drawSvg, type SvgPicture, toDataUri } from "./draw-svg"
-export { COORDINATE_RANGE, fromPixels, type PictureSize, type PixelLeaf, toPixels } from "./geometry"
+export * from "./parse"
 export {
   buildMessages,
   type Example,
@@ -19,14 +19,3 @@ export {
   promptProfileOf,
   readyPrompt,
 } from "./prompt-profile"
-export {
-  type ExtractedReasoning,
-  extractReasoning,
-  ReasoningCleaner,
-  type ReasoningDelta,
-  ReasoningStream,
-  type SplitReasoning,
-  splitReasoning,
-} from "./reasoning"
-export { TagStream } from "./tag-stream"
-export * from "./tags"

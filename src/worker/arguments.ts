@@ -1,7 +1,7 @@
 /** What plain JavaScript may pass wrongly: refused here, in the caller's thread, before anything is sent. */
 
 import { IsaacError } from "../errors"
-import type { AbortFlag } from "./protocol"
+import type { AbortFlag } from "../isaac"
 
 /**
  * The options of a call: an object, or undefined for none.

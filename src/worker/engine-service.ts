@@ -5,6 +5,7 @@ import {
   type AnswerEvent,
   type AskOptions,
   type Conversation,
+  checkAborted,
   type DecoderCache,
   type EngineInfo,
   fromPlain,
@@ -176,11 +177,7 @@ export function engineService(load: (input: LoadInput, context: CallContext) => 
 
 /** Looks at the caller's flag between layers. */
 function hooks({ abort }: CallContext) {
-  return {
-    checkAbort() {
-      if (abort.aborted) throw new IsaacError("aborted", "the caller's signal was aborted")
-    },
-  }
+  return { checkAbort: () => checkAborted(abort) }
 }
 
 /** The flag for computations, with the signal for downloads. */

@@ -7,6 +7,7 @@
  */
 
 import { IsaacError, type IsaacErrorCode, isIsaacError } from "../errors"
+import type { AbortFlag } from "../isaac"
 
 /** The part of a MessagePort that is used; node:worker_threads and browsers both have it. */
 export interface Port {
@@ -14,11 +15,6 @@ export interface Port {
   addEventListener(type: "message", listener: (event: { data: unknown }) => void): void
   start?(): void
   close(): void
-}
-
-/** Any object with `aborted`: an AbortSignal, or the shared word of a request. */
-export interface AbortFlag {
-  readonly aborted: boolean
 }
 
 /** What a method gets beside its input. */

@@ -1,6 +1,7 @@
 /** The engine's side of the protocol: carries out requests one after another or side by side, as they await. */
 
-import type { AbortFlag, CallContext, Port, Reply, Request, Service } from "./protocol"
+import type { AbortFlag } from "../isaac"
+import type { CallContext, Port, Reply, Request, Service } from "./protocol"
 import { toPlainError } from "./protocol"
 
 interface Running {

@@ -3,6 +3,23 @@
  * included, is written as a double.
  */
 
+/** Both attention kernels take the same: `attend` has queries side by side, `attend_few` keys. */
+const ATTENTION = [
+  "q",
+  "out",
+  "queries",
+  "queryCount",
+  "blocks",
+  "heads",
+  "kvHeads",
+  "headDim",
+  "stored",
+  "causal",
+  "scale",
+  "scratch",
+  "scratchSize",
+] as const
+
 /** Name → names of the arguments, in order. */
 export const KERNELS = {
   pack_weight: ["source", "sourceType", "target", "stored", "rows", "in", "k"],
@@ -20,36 +37,8 @@ export const KERNELS = {
   copy_map: ["x", "y", "out", "size"],
   gather_rows: ["x", "index", "out", "rowSize"],
   kv_write: ["k", "v", "writes", "kvHeads", "headDim", "stored"],
-  attend: [
-    "q",
-    "out",
-    "queries",
-    "queryCount",
-    "blocks",
-    "heads",
-    "kvHeads",
-    "headDim",
-    "stored",
-    "causal",
-    "scale",
-    "scratch",
-    "scratchSize",
-  ],
-  attend_few: [
-    "q",
-    "out",
-    "queries",
-    "queryCount",
-    "blocks",
-    "heads",
-    "kvHeads",
-    "headDim",
-    "stored",
-    "causal",
-    "scale",
-    "scratch",
-    "scratchSize",
-  ],
+  attend: ATTENTION,
+  attend_few: ATTENTION,
   argmax: ["x", "out", "width"],
   top_k: ["x", "values", "indices", "width", "k"],
   log_softmax: ["x", "out", "width"],
