@@ -27,37 +27,25 @@ export interface Selection {
 }
 
 /** Tries to make one backend. `note` is told what it goes without. */
-type Candidate = (options: SelectOptions, note: (why: string) => void) => Promise<Backend>
+export type Candidate = (options: SelectOptions, note: (why: string) => void) => Promise<Backend>
 
-/** Fastest first. Loaded only when tried. */
-const CANDIDATES: Readonly<Record<Exclude<BackendChoice, "auto">, Candidate>> = {
-  native: async () => {
-    throw new IsaacError("backend_unavailable", "not built: this version has no native kernels")
-  },
-  wasm: async ({ threads, abort }, note) => {
-    const { createWasmBackend } = await import("./cpu/load-wasm-node")
-    return createWasmBackend({ threads, abort, onNote: note })
-  },
-  reference: async () => {
-    const { createReferenceBackend } = await import("./reference")
-    return createReferenceBackend()
-  },
-}
+/** Fastest first. */
+export type Candidates = Readonly<Record<Exclude<BackendChoice, "auto">, Candidate>>
 
 /**
- * The fastest backend that runs here, or the one that is named. Throws backend_unavailable when the named one cannot run,
- * bad_input for options that make no sense.
+ * The fastest of these that runs here, or the one that is named. Throws backend_unavailable when the named one cannot
+ * run, bad_input for options that make no sense.
  */
-export async function selectBackend(options: SelectOptions = {}): Promise<Selection> {
+export async function chooseBackend(candidates: Candidates, options: SelectOptions = {}): Promise<Selection> {
   const choice = options.backend ?? "auto"
   const refused: Refusal[] = []
-  const names = Object.keys(CANDIDATES) as Exclude<BackendChoice, "auto">[]
+  const names = Object.keys(candidates) as Exclude<BackendChoice, "auto">[]
   if (choice !== "auto" && !names.includes(choice)) {
     throw new IsaacError("bad_input", `there is no backend "${choice}": auto, ${names.join(", ")} are to choose from`)
   }
   for (const name of choice === "auto" ? names : [choice]) {
     try {
-      const backend = await CANDIDATES[name](options, (why) => refused.push({ name, why }))
+      const backend = await candidates[name](options, (why) => refused.push({ name, why }))
       return { backend, refused }
     } catch (error) {
       const unavailable = error instanceof IsaacError && error.code === "backend_unavailable"

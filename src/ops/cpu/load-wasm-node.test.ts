@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest"
 import type { Backend } from "../backend"
-import { createWasmBackend, enableRelaxedSimd, type WasmBackendOptions } from "./load-wasm-node"
+import type { WasmBackendOptions } from "./load-wasm"
+import { createWasmBackend, enableRelaxedSimd } from "./load-wasm-node"
 import { RELAXED_PROBE } from "./wasm-module"
 
 const made: Backend[] = []

@@ -14,72 +14,17 @@ import { setFlagsFromString } from "node:v8"
 import { Worker } from "node:worker_threads"
 import { IsaacError } from "../../errors"
 import type { Backend } from "../backend"
-import { CpuBackend } from "./cpu-backend"
+import { loadWasmBackend, type WasmBackendOptions } from "./load-wasm"
 import type { PoolWorker } from "./pool"
 import { type PoolThreadData, poolThread } from "./pool-thread"
-import { createWasmEngine, SelfTestError, type WasmEngineOptions } from "./wasm-engine"
-import { RELAXED_PROBE, SIMD_PROBE } from "./wasm-module"
-
-/** More threads than this cost more than they give: memory is the limit of decoding. */
-const MOST_THREADS = 16
-
-export interface WasmBackendOptions {
-  /** The calling thread included. Default: what the machine has, at most 16. */
-  readonly threads?: number
-  /** Word 0 not 0: running operations end with `aborted`, within about 100 ms. */
-  readonly abort?: Int32Array
-  /** Default: where the engine has it and computes it right. */
-  readonly relaxedSimd?: boolean
-  /** Most bytes the memory may grow to. Default 4 GiB. */
-  readonly memoryLimit?: number
-  /** Told what is not as fast as it could be, and why. */
-  readonly onNote?: (note: string) => void
-  /** For tests. */
-  readonly inject?: Pick<WasmEngineOptions, "selfTest" | "stallMs"> & { readonly startWorker?: typeof startWorker }
-}
+import { RELAXED_PROBE } from "./wasm-module"
 
 /** The cpu backend in WebAssembly. Throws backend_unavailable with the reason, bad_input for a senseless option. */
-export async function createWasmBackend(options: WasmBackendOptions = {}): Promise<Backend> {
-  const { abort, memoryLimit, inject = {}, onNote = () => {} } = options
-  const threads = options.threads ?? Math.min(MOST_THREADS, availableParallelism())
-  if (!Number.isSafeInteger(threads) || threads < 1 || threads > 256) {
-    throw new IsaacError("bad_input", `threads is ${options.threads}; a whole number from 1 to 256 is needed`)
-  }
-  if (!WebAssembly.validate(SIMD_PROBE)) {
-    throw new IsaacError("backend_unavailable", "this engine's WebAssembly has no SIMD: use the reference backend")
-  }
-  const start = async (relaxed: boolean) => {
-    const engine = await createWasmEngine({
-      binary: await readModule(relaxed),
-      relaxed,
-      threads,
-      abort,
-      memoryLimit,
-      startWorker: inject.startWorker ?? startWorker,
-      selfTest: inject.selfTest,
-      stallMs: inject.stallMs,
-    })
-    if (engine.refusal) onNote(`${engine.threads} of ${threads} threads: ${engine.refusal}`)
-    return new CpuBackend(engine)
-  }
-
-  const support = options.relaxedSimd === false ? { on: false, why: "it was not asked for" } : enableRelaxedSimd()
-  if (support.on) {
-    try {
-      return await start(true)
-    } catch (error) {
-      if (!(error instanceof SelfTestError)) throw error
-      onNote(`no relaxed SIMD: this engine computes it wrongly (${error.message})`)
-    }
-  } else {
-    onNote(`no relaxed SIMD: ${support.why}`)
-  }
-  try {
-    return await start(false)
-  } catch (error) {
-    if (!(error instanceof SelfTestError)) throw error
-    throw new IsaacError("backend_unavailable", `this engine's WebAssembly computes wrongly: ${error.message}`)
-  }
+export function createWasmBackend(options: WasmBackendOptions = {}): Promise<Backend> {
+  return loadWasmBackend(
+    { processors: availableParallelism(), relaxedSimd: enableRelaxedSimd, readModule, startWorker },
+    options,
+  )
 }
 
 /** Whether relaxed SIMD can be compiled, after setting the flags of an engine that needs them; and how, or why not. */

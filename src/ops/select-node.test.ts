@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest"
-import { type Selection, type SelectOptions, selectBackend } from "./select"
+import type { Selection, SelectOptions } from "./select"
+import { selectBackend } from "./select-node"
 
 const made: Selection[] = []
 afterEach(async () => {
