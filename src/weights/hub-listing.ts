@@ -68,6 +68,18 @@ function licenceOf(model: Readonly<Record<string, unknown>> | undefined): string
   return undefined
 }
 
+/** Under which terms the weights come, for people to read before a download. */
+export function licenceSentence(model: string, licence: string | undefined, endpoint: string): string {
+  const permissive = /^(?:apache|mit|bsd)\b/i.test(licence ?? "")
+  const restricted = /(?:^|[-_ ])(?:nc|non-?commercial|non-?production)(?:[-_ ]|$)/i.test(licence ?? "")
+  // Perceptron publishes Isaac's weights for non-commercial use, under licences of several names.
+  const nonCommercial = restricted || (/^perceptron/i.test(model) && !permissive)
+  return (
+    `Its licence: ${licence ?? "not stated"}${nonCommercial ? ", for non-commercial use only" : ""}; ` +
+    `the terms are at ${endpoint}/${model}`
+  )
+}
+
 function record(value: unknown): Readonly<Record<string, unknown>> | undefined {
   return value !== null && typeof value === "object" && !Array.isArray(value)
     ? (value as Record<string, unknown>)

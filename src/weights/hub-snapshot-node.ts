@@ -7,7 +7,7 @@ import type { HubCache, MakeLink } from "./hub-cache-node"
 import { checkDiskSpace, formatBytes, writeError } from "./hub-disk-node"
 import { bytesHere, downloadBlob } from "./hub-download-node"
 import { chooseFiles, type HubFile, INDEX, shardNames } from "./hub-files"
-import { type HubListing, parseListing } from "./hub-listing"
+import { type HubListing, licenceSentence, parseListing } from "./hub-listing"
 import { type HubConnection, request, retrying } from "./hub-request-node"
 
 export interface HubProgress {
@@ -181,15 +181,7 @@ function resolveUrl({ endpoint, model }: HubConnection, commit: string, file: st
 }
 
 function licenceNotice({ endpoint, model }: HubConnection, listing: HubListing, size: number, cache: HubCache): string {
-  const { licence } = listing
-  const permissive = /^(?:apache|mit|bsd)\b/i.test(licence ?? "")
-  const restricted = /(?:^|[-_ ])(?:nc|non-?commercial|non-?production)(?:[-_ ]|$)/i.test(licence ?? "")
-  // Perceptron publishes Isaac's weights for non-commercial use, under licences of several names.
-  const nonCommercial = restricted || (/^perceptron/i.test(model) && !permissive)
-  return (
-    `Downloading ${model} (${formatBytes(size)}) to ${cache.root}. Its licence: ${licence ?? "not stated"}` +
-    `${nonCommercial ? ", for non-commercial use only" : ""}; the terms are at ${endpoint}/${model}`
-  )
+  return `Downloading ${model} (${formatBytes(size)}) to ${cache.root}. ${licenceSentence(model, listing.licence, endpoint)}`
 }
 
 /** At most ten reports a second, and always the last one. */
