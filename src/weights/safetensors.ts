@@ -6,7 +6,8 @@
 import { IsaacError } from "../errors"
 import type { ByteSource } from "./source"
 
-const BYTES = {
+/** Bytes of one number. */
+export const ELEMENT_BYTES = {
   BOOL: 1,
   U8: 1,
   I8: 1,
@@ -24,7 +25,7 @@ const BYTES = {
   F64: 8,
 } as const
 
-export type SafetensorsType = keyof typeof BYTES
+export type SafetensorsType = keyof typeof ELEMENT_BYTES
 
 export interface TensorInfo {
   readonly name: string
@@ -79,11 +80,12 @@ export async function readSafetensorsHeader(source: ByteSource): Promise<Safeten
       continue
     }
     const { dtype, shape, data_offsets: span } = raw as Record<string, unknown>
-    if (typeof dtype !== "string" || !Object.hasOwn(BYTES, dtype)) throw bad(`"${name}" has the unknown dtype ${dtype}`)
+    if (typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype))
+      throw bad(`"${name}" has the unknown dtype ${dtype}`)
     if (!isSizes(shape)) throw bad(`"${name}" has the shape ${JSON.stringify(shape)}`)
     if (!isSizes(span) || span.length !== 2) throw bad(`"${name}" has the offsets ${JSON.stringify(span)}`)
     const [start, end] = span as [number, number]
-    const bytes = shape.reduce((a, b) => a * b, BYTES[dtype as SafetensorsType])
+    const bytes = shape.reduce((a, b) => a * b, ELEMENT_BYTES[dtype as SafetensorsType])
     if (end - start !== bytes) {
       throw bad(`"${name}" spans ${end - start} bytes, its shape [${shape}] of ${dtype} needs ${bytes}`)
     }
@@ -127,7 +129,7 @@ export function encodeSafetensors(
   tensors: Readonly<Record<string, TensorData>>,
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array {
-  const entries = Object.entries(tensors).sort((a, b) => BYTES[typeOf(b[1])] - BYTES[typeOf(a[1])])
+  const entries = Object.entries(tensors).sort((a, b) => ELEMENT_BYTES[typeOf(b[1])] - ELEMENT_BYTES[typeOf(a[1])])
   const header: Record<string, unknown> = metadata ? { __metadata__: metadata } : {}
   let end = 0
   for (const [name, tensor] of entries) {
