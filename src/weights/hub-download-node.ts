@@ -4,7 +4,8 @@ import { constants } from "node:fs"
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { dirname } from "node:path"
 import { IsaacError } from "../errors"
-import { formatBytes, writeError } from "./hub-disk-node"
+import { formatBytes, writeError } from "./disk-node"
+import { HUB_DISK } from "./hub-environment-node"
 import { type ContentHash, hashFor } from "./hub-hash-node"
 import { type HubConnection, type HubResponse, request, retrying, TransientError } from "./hub-request-node"
 
@@ -187,7 +188,7 @@ class PartialFile {
       }
       return partial
     } catch (cause) {
-      throw await writeError(folder, blob.size, cause)
+      throw await writeError(folder, blob.size, cause, HUB_DISK)
     }
   }
 
@@ -208,7 +209,7 @@ class PartialFile {
       if (this.length > 0) await this.#file.truncate(0)
       await writeFile(`${this.#path}.etag`, source)
     } catch (cause) {
-      throw await writeError(dirname(this.#path), this.#blob.size, cause)
+      throw await writeError(dirname(this.#path), this.#blob.size, cause, HUB_DISK)
     }
     this.length = 0
     this.source = source
@@ -222,7 +223,7 @@ class PartialFile {
         done += bytesWritten
       }
     } catch (cause) {
-      throw await writeError(dirname(this.#path), this.#blob.size - this.length, cause)
+      throw await writeError(dirname(this.#path), this.#blob.size - this.length, cause, HUB_DISK)
     }
     this.#hash?.update(bytes)
     this.length += bytes.length
@@ -245,7 +246,7 @@ class PartialFile {
       await rename(this.#path, this.#blob.path)
       await rm(`${this.#path}.etag`, { force: true })
     } catch (cause) {
-      throw await writeError(dirname(this.#path), 0, cause)
+      throw await writeError(dirname(this.#path), 0, cause, HUB_DISK)
     }
   }
 

@@ -4,6 +4,13 @@ import { readFile } from "node:fs/promises"
 import { homedir } from "node:os"
 import { join, resolve } from "node:path"
 import { IsaacError } from "../errors"
+import type { DiskAdvice } from "./disk-node"
+
+/** What to do about a cache that cannot be written. */
+export const HUB_DISK: DiskAdvice = {
+  unwritable: "HF_HOME names another folder for downloads.",
+  full: "Make room, or set HF_HOME to a folder on another disk; what has arrived is kept.",
+}
 
 export type Environment = Readonly<Record<string, string | undefined>>
 

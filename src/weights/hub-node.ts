@@ -7,12 +7,12 @@
 
 import { IsaacError } from "../errors"
 import { HubCache } from "./hub-cache-node"
-import { type Environment, hubEnvironment } from "./hub-environment-node"
+import { type Environment, HUB_DISK, hubEnvironment } from "./hub-environment-node"
 import { type HubId, isCommit, parseHubId } from "./hub-id"
 import type { HubListing } from "./hub-listing"
-import { type LockOptions, takeLock } from "./hub-lock-node"
 import { type HubConnection, PATIENCE, type Patience, TransientError, throwIfAborted } from "./hub-request-node"
 import { fetchListing, fetchSnapshot, type SnapshotOptions } from "./hub-snapshot-node"
+import { type LockOptions, takeLock } from "./lock-node"
 
 export type { HubNotice, HubProgress } from "./hub-snapshot-node"
 
@@ -67,6 +67,7 @@ export async function fetchFromHub(model: string, options: HubOptions = {}): Pro
   // 2. One process at a time; whoever waited looks again.
   const lock = await takeLock(cache.lockFile, {
     ...options.lock,
+    advice: HUB_DISK.unwritable,
     signal,
     onWait: ({ pid, host }) =>
       onNotice?.({

@@ -3,9 +3,10 @@
 import { mkdir, readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { IsaacError } from "../errors"
+import { checkDiskSpace, formatBytes, writeError } from "./disk-node"
 import type { HubCache, MakeLink } from "./hub-cache-node"
-import { checkDiskSpace, formatBytes, writeError } from "./hub-disk-node"
 import { bytesHere, downloadBlob } from "./hub-download-node"
+import { HUB_DISK } from "./hub-environment-node"
 import { chooseFiles, type HubFile, INDEX, shardNames } from "./hub-files"
 import { type HubListing, licenceSentence, parseListing } from "./hub-listing"
 import { type HubConnection, request, retrying } from "./hub-request-node"
@@ -87,7 +88,7 @@ export async function fetchSnapshot(
   }
   const size = bytesOf([...small, ...likely])
   await mkdir(cache.root, { recursive: true }).catch(async (cause: unknown) => {
-    throw await writeError(cache.root, size, cause)
+    throw await writeError(cache.root, size, cause, HUB_DISK)
   })
 
   let allReceived = 0
@@ -101,7 +102,7 @@ export async function fetchSnapshot(
       if (await cache.hasFile(commit, file.name, file.size)) continue
       needed += file.size - Math.min(file.size, await bytesHere(cache.blob(file.etag)))
     }
-    await checkDiskSpace(cache.root, needed)
+    await checkDiskSpace(cache.root, needed, HUB_DISK)
     // 2. One after the other: a single connection fills the line.
     for (const file of known) {
       const report = throttled((received) =>
@@ -118,7 +119,7 @@ export async function fetchSnapshot(
         const blob = { file: file.name, url: resolveUrl(connection, commit, file.name), path, etag: file.etag }
         await downloadBlob(connection, { ...blob, size: file.size }, (received) => report(received, file.size))
         await cache.place(commit, file.name, file.etag, links).catch(async (cause: unknown) => {
-          throw await writeError(cache.root, file.size, cause)
+          throw await writeError(cache.root, file.size, cause, HUB_DISK)
         })
       } else {
         report(file.size, file.size)

@@ -3,17 +3,28 @@
 import { statfs } from "node:fs/promises"
 import { IsaacError } from "../errors"
 
+/** What a message adds: what to do when a folder cannot be written, and when its disk is full. */
+export interface DiskAdvice {
+  readonly unwritable: string
+  readonly full: string
+}
+
 /** Throws io if fewer than `needed` bytes are free where `folder` is. */
-export async function checkDiskSpace(folder: string, needed: number): Promise<void> {
+export async function checkDiskSpace(folder: string, needed: number, advice: DiskAdvice): Promise<void> {
   const free = await freeBytes(folder)
-  if (free !== undefined && free < needed) throw diskFull(folder, needed, free)
+  if (free !== undefined && free < needed) throw diskFull(folder, needed, free, advice)
 }
 
 /** What a failed write means; `needed` bytes were still to come. */
-export async function writeError(folder: string, needed: number, cause: unknown): Promise<IsaacError> {
+export async function writeError(
+  folder: string,
+  needed: number,
+  cause: unknown,
+  advice: DiskAdvice,
+): Promise<IsaacError> {
   const { code, message } = cause as NodeJS.ErrnoException
-  if (code === "ENOSPC" || code === "EDQUOT") return diskFull(folder, needed, await freeBytes(folder), cause)
-  return new IsaacError("io", `cannot write to ${folder}: ${message}. HF_HOME names another folder for downloads.`, {
+  if (code === "ENOSPC" || code === "EDQUOT") return diskFull(folder, needed, await freeBytes(folder), advice, cause)
+  return new IsaacError("io", `cannot write to ${folder}: ${message}. ${advice.unwritable}`, {
     cause,
   })
 }
@@ -26,12 +37,17 @@ export function formatBytes(bytes: number): string {
   return `${(bytes / 1000 ** power).toFixed(1)} ${units[power - 1]}`
 }
 
-function diskFull(folder: string, needed: number, free: number | undefined, cause?: unknown): IsaacError {
+function diskFull(
+  folder: string,
+  needed: number,
+  free: number | undefined,
+  advice: DiskAdvice,
+  cause?: unknown,
+): IsaacError {
   const there = free === undefined ? "less" : formatBytes(free)
   return new IsaacError(
     "io",
-    `the disk is too full: ${formatBytes(needed)} are needed, ${there} free at ${folder}. Make room, or set HF_HOME to ` +
-      "a folder on another disk; what has arrived is kept.",
+    `the disk is too full: ${formatBytes(needed)} are needed, ${there} free at ${folder}. ${advice.full}`,
     { cause },
   )
 }

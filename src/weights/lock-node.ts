@@ -31,6 +31,8 @@ export interface LockOptions {
   readonly renewMs?: number
   /** Not renewed for this long while watched: stale. */
   readonly staleMs?: number
+  /** Ends the message when the lock cannot be written: what to do. Default: to choose another folder. */
+  readonly advice?: string
 }
 
 export interface Lock {
@@ -41,6 +43,14 @@ export interface Lock {
 
 /** Wait for the lock. Throws aborted, or io when the file cannot be made. */
 export async function takeLock(path: string, options: LockOptions = {}): Promise<Lock> {
+  const { advice = "Choose a folder that can be written." } = options
+  return acquire(path, options).catch((error: unknown) => {
+    if (!(error instanceof IsaacError && error.code === "io")) throw error
+    throw new IsaacError("io", `${error.message}. ${advice}`, { cause: error.cause })
+  })
+}
+
+async function acquire(path: string, options: LockOptions): Promise<Lock> {
   const { signal, onWait, pollMs = 250, renewMs = 5_000, staleMs = 60_000 } = options
   const own: LockOwner = { pid: process.pid, host: hostname(), id: randomUUID() }
   await mkdir(dirname(path), { recursive: true }).catch((cause: unknown) => {
@@ -163,9 +173,5 @@ export async function removeStale(path: string, text: string, staleMs: number): 
 }
 
 function unwritable(path: string, cause: unknown): IsaacError {
-  return new IsaacError(
-    "io",
-    `cannot write the lock ${path}: ${(cause as Error).message}. Set HF_HOME to a folder that can be written.`,
-    { cause },
-  )
+  return new IsaacError("io", `cannot write the lock ${path}: ${(cause as Error).message}`, { cause })
 }
