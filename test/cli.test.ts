@@ -47,6 +47,11 @@ describe("usage errors end with code 2 and one line on standard error", () => {
     [["trace", "case.safetensors", "--model", "m"], "--out"],
     [["inspect"], "missing required argument"],
     [["doctor", "me"], "too many arguments"],
+    [["synth", "--preset", "isaac-tiny"], "--out"],
+    [["synth", "--out", "x"], "--preset"],
+    [["synth", "--preset", "isaac-9", "--out", "x"], "isaac-0.1"],
+    [["synth", "--preset", "isaac-tiny", "--out", "x", "--dtype", "q8"], "bf16"],
+    [["synth", "--preset", "isaac-tiny", "--out", "x", "--layers", "0"], "--layers"],
   ]
   it.each(wrong)("isaac %j", async (args, named) => {
     const { code, out, err } = await runCommand(args)
@@ -217,5 +222,23 @@ describe("what people read", () => {
     expect(
       featuresOfSysctl("hw.optional.neon: 1\nhw.optional.arm.FEAT_DotProd: 1\nhw.optional.arm.FEAT_BF16: 0\n"),
     ).toEqual(["asimd", "asimddp"])
+  })
+})
+
+describe("isaac synth", () => {
+  it("writes a checkpoint that inspect takes, and refuses to write over one", async () => {
+    const parent = await mkdtemp(join(tmpdir(), "isaac-synth-"))
+    try {
+      const args = ["synth", "--preset", "isaac-tiny", "--layers", "1", "--out", join(parent, "model")]
+      const first = await runCommand(args)
+      expect(first).toMatchObject({ code: EXIT.ok, err: "" })
+      expect(first.out).toMatch(/model: [\d,]+ parameters, [\d.]+ MB\n$/)
+      const { out } = await runCommand(["inspect", join(parent, "model"), "--json"])
+      expect(JSON.parse(out)).toMatchObject({ warnings: [], config: { text: { layers: 1 }, vision: { layers: 1 } } })
+      const again = await runCommand(args)
+      expect(again).toMatchObject({ code: EXIT.failure, err: expect.stringContaining("is not empty") })
+    } finally {
+      await rm(parent, { recursive: true })
+    }
   })
 })

@@ -30,6 +30,8 @@ const cases: readonly [file: string, imports: string, verdict: "allowed" | "forb
   ["src/model/a.ts", "../stream/event", "allowed"],
   ["src/model/a.ts", "../ops/reference", "forbidden"],
   ["src/model/a.ts", "../processor", "forbidden"],
+  ["src/synth/a.ts", "../model", "allowed"],
+  ["src/synth/a.ts", "../isaac", "forbidden"],
   ["src/generate/a.ts", "../model/config", "allowed"],
   ["src/generate/a.ts", "../perception/tags", "forbidden"],
   ["src/perception/tags.ts", "../errors", "allowed"],

@@ -6,6 +6,7 @@ import { addAsk } from "./ask"
 import { addDoctor } from "./doctor"
 import { EXIT, reportFailure } from "./failure"
 import { addInspect } from "./inspect"
+import { addSynth } from "./synth"
 import type { Terminal } from "./terminal"
 import { addTrace } from "./trace"
 
@@ -33,6 +34,7 @@ function createProgram(terminal: Terminal): Command {
   addTrace(program, terminal)
   addInspect(program, terminal)
   addDoctor(program, terminal)
+  addSynth(program, terminal)
   return program
 }
 
