@@ -7,6 +7,7 @@ import type { IsaacConfig } from "./config"
 import type { DecoderLayerWeights } from "./decoder"
 import { storedAs } from "./memory-plan"
 import { checkParameters, EMBEDDING, LM_HEAD } from "./parameters"
+import { requireFinite } from "./row-blocks"
 import type { LayerNorm, Linear, VisionLayerWeights } from "./vision-encoder"
 import type { VisionTowerWeights } from "./vision-tower"
 
@@ -104,7 +105,7 @@ export function freeWeights(backend: Backend, weights: IsaacWeights): void {
 }
 
 /** Whether lm_head need not be loaded: the config ties it, it is not there, or it holds the embedding's numbers. */
-async function sharesEmbedding(checkpoint: Checkpoint, { text }: IsaacConfig): Promise<boolean> {
+export async function sharesEmbedding(checkpoint: Checkpoint, { text }: IsaacConfig): Promise<boolean> {
   if (!checkpoint.tensors.has(LM_HEAD)) return true
   const same = await checkpoint.sameTensor(LM_HEAD, EMBEDDING)
   if (!same && text.tied === true) {
@@ -174,24 +175,5 @@ function assemble(
     layers,
     norm: vector("model.norm.weight"),
     lmHead: matrices.get(LM_HEAD) ?? embedding,
-  }
-}
-
-/** A NaN or infinity in a weight spoils every answer; its exponent bits are all ones in each format. */
-function requireFinite(checkpoint: string, name: string, bytes: Uint8Array, source: SourceType): void {
-  const wide = source === "F32"
-  const aligned = bytes.byteOffset % (wide ? 4 : 2) === 0 ? bytes : bytes.slice()
-  const { buffer, byteOffset, byteLength } = aligned
-  const words = wide
-    ? new Uint32Array(buffer, byteOffset, byteLength / 4)
-    : new Uint16Array(buffer, byteOffset, byteLength / 2)
-  const ones = wide ? 0x7f800000 : source === "BF16" ? 0x7f80 : 0x7c00
-  for (let i = 0; i < words.length; i++) {
-    if ((words[i] & ones) === ones) {
-      throw new IsaacError(
-        "not_finite",
-        `${checkpoint}: element ${i} of ${name} is not a finite number. The checkpoint is damaged; download it again.`,
-      )
-    }
   }
 }

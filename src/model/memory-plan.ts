@@ -14,6 +14,7 @@ export interface MemoryPlan {
   readonly weightsByType: Readonly<Partial<Record<StoredType, number>>>
   /** Keys and values of `maxContext` tokens. */
   readonly kv: number
+  readonly kvStored: "f32" | "bf16"
   /** The largest set of activations alive at once. */
   readonly activations: number
   /** weights + kv + activations. */
@@ -84,7 +85,7 @@ export function planMemory(config: IsaacConfig, options: MemoryPlanOptions = {})
 
   // 3. Activations: the tower and the decoder never run at the same time.
   const activations = Math.max(visionActivations(config), decoderActivations(config, prefillTokens))
-  return { weights, weightsByType, kv, activations, total: weights + kv + activations, loading, maxContext }
+  return { weights, weightsByType, kv, kvStored, activations, total: weights + kv + activations, loading, maxContext }
 }
 
 function sizes({ axes }: Parameter): readonly [rows: number, columns: number] {
@@ -123,14 +124,15 @@ export function checkMemory(plan: MemoryPlan, limit: number): void {
   )
 }
 
-/** "2345 MB: 1800 MB of weights (bf16), 450 MB for 4096 tokens of context, 95 MB of activations" */
-export function describePlan({ total, weights, weightsByType, kv, activations, maxContext }: MemoryPlan): string {
+/** "2345 MB: 1800 MB of weights (bf16), 450 MB for 4096 tokens of context (f32), 95 MB of activations" */
+export function describePlan(plan: MemoryPlan): string {
+  const { total, weights, weightsByType, kv, kvStored, activations, maxContext } = plan
   return (
     `${megabytes(total)}: ${megabytes(weights)} of weights (${Object.keys(weightsByType).sort().join(", ")}), ` +
-    `${megabytes(kv)} for ${maxContext} tokens of context, ${megabytes(activations)} of activations`
+    `${megabytes(kv)} for ${maxContext} tokens of context (${kvStored}), ${megabytes(activations)} of activations`
   )
 }
 
-function megabytes(bytes: number): string {
+export function megabytes(bytes: number): string {
   return `${Math.ceil(bytes / 1e6)} MB`
 }
