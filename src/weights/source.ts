@@ -18,6 +18,11 @@ export interface FileSet {
   readonly name: string
   has(file: string): Promise<boolean>
   open(file: string): Promise<ByteSource>
+  /**
+   * A word that changes when the file's content does, known without reading it: "sha256:…" is the content's own hash,
+   * anything else a hint (its time and length).
+   */
+  stamp?(file: string): Promise<string>
 }
 
 /** A source over bytes in memory (tests, downloads already held). */
