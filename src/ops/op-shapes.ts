@@ -9,10 +9,13 @@ import type {
   KvOptions,
   KvSequence,
   LinearOptions,
+  NumberType,
   SourceType,
+  StoredType,
   Tensor,
   Weight,
 } from "./backend"
+import { packedBytes, Q8_PANEL, q8PanelBytes } from "./q8-layout"
 
 /** Product of the sizes: how many numbers a shape holds. */
 export function sizeOf(shape: readonly number[]): number {
@@ -91,19 +94,66 @@ export function checkRows(t: Tensor, start: number, end: number): { shape: numbe
 
 // ── Weights ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-export const SOURCE_BYTES: Readonly<Record<SourceType, number>> = { F32: 4, F16: 2, BF16: 2 }
+export const SOURCE_BYTES: Readonly<Record<NumberType, number>> = { F32: 4, F16: 2, BF16: 2 }
 
-export function checkWeight(bytes: Uint8Array, source: SourceType, shape: readonly [number, number]): void {
-  if (!Object.hasOwn(SOURCE_BYTES, source)) throw bad("loadWeight", `${source} is none of F32, F16, BF16`)
-  if (shape.length !== 2) throw bad("loadWeight", `${formatShape(shape)} is no matrix [out, in]`)
-  checkShape("loadWeight", shape)
-  const expected = sizeOf(shape) * SOURCE_BYTES[source]
+export function checkWeightShape(op: string, shape: readonly [number, number]): void {
+  if (shape.length !== 2) throw bad(op, `${formatShape(shape)} is no matrix [out, in]`)
+  checkShape(op, shape)
+}
+
+function checkSource(op: string, source: SourceType, stored: StoredType): void {
+  if (source === "Q8") {
+    if (stored === "q8") return
+    throw new IsaacError("unsupported", `${op}: packed q8 bytes make a q8 weight, not one that is kept as ${stored}`)
+  }
+  if (!Object.hasOwn(SOURCE_BYTES, source)) throw bad(op, `${source} is none of F32, F16, BF16, Q8`)
+}
+
+/** All bytes of a matrix at once. */
+export function checkWeight(
+  bytes: Uint8Array,
+  source: SourceType,
+  shape: readonly [number, number],
+  stored: StoredType,
+): void {
+  checkWeightShape("loadWeight", shape)
+  checkSource("loadWeight", source, stored)
+  const expected = source === "Q8" ? packedBytes(shape, "q8") : sizeOf(shape) * SOURCE_BYTES[source]
   if (bytes.byteLength !== expected) {
     throw bad(
       "loadWeight",
       `${formatShape(shape)} of ${source} takes ${expected} bytes, ${bytes.byteLength} were given`,
     )
   }
+}
+
+export function checkWriteWeight(w: Weight, firstRow: number, bytes: Uint8Array, source: SourceType): void {
+  const [out, inner] = w.shape
+  const matrix = `the weight ${formatShape(w.shape)}`
+  checkSource("writeWeight", source, w.stored)
+  if (!isCount(firstRow) || firstRow % Q8_PANEL !== 0) {
+    throw bad("writeWeight", `${firstRow} is no first row for ${matrix}: multiples of ${Q8_PANEL} are`)
+  }
+  const packed = source === "Q8"
+  const unitBytes = packed ? q8PanelBytes(inner) : inner * SOURCE_BYTES[source]
+  const units = unitBytes === 0 ? bytes.byteLength : bytes.byteLength / unitBytes
+  if (!isCount(units) || (unitBytes === 0 && units > 0)) {
+    const what = packed ? `panels of ${Q8_PANEL} rows` : "rows"
+    throw bad("writeWeight", `${bytes.byteLength} bytes of ${source} are no whole ${what} of ${matrix}`)
+  }
+  const end = firstRow + units * (packed ? Q8_PANEL : 1)
+  if (end > (packed ? Math.ceil(out / Q8_PANEL) * Q8_PANEL : out)) {
+    throw bad("writeWeight", `rows ${firstRow} … ${end - 1} are not all in ${matrix}`)
+  }
+  if (end < out && end % Q8_PANEL !== 0) {
+    throw bad("writeWeight", `rows ${firstRow} … ${end - 1} of ${matrix} end inside a panel of ${Q8_PANEL} rows`)
+  }
+}
+
+/** `readWeight` is for files, which hold panels of q8 or the checkpoint's own numbers. */
+export function checkReadWeight(w: Weight): void {
+  if (w.stored === "q8") return
+  throw new IsaacError("unsupported", `readWeight: only q8 weights can be read back, this one is kept as ${w.stored}`)
 }
 
 export function checkEmbed(ids: Int32Array, w: Weight): void {

@@ -26,6 +26,7 @@ import {
   checkLayerNorm,
   checkLinear,
   checkLogSoftmax,
+  checkReadWeight,
   checkReshape,
   checkRmsNorm,
   checkRope,
@@ -34,12 +35,14 @@ import {
   checkTopK,
   checkUpload,
   checkVarlenAttention,
+  checkWeight,
+  checkWriteWeight,
   sizeOf,
 } from "../op-shapes"
 import { CpuKvCache, runCausalAttention, runVarlenAttention } from "./attention"
 import type { Engine } from "./engine"
 import { ACTIVATION_CODE } from "./kernels"
-import { CpuWeight, packWeight, runLinear, STORED } from "./packed-weight"
+import { CpuWeight, createWeight, runLinear, STORED, writeWeight } from "./packed-weight"
 import { CpuTensor, TensorMemory } from "./tensor-memory"
 
 /** What an exponential costs in multiplications and additions, roughly. */
@@ -124,7 +127,33 @@ export class CpuBackend implements Backend {
   // ── Weights ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   loadWeight(bytes: Uint8Array, source: SourceType, shape: readonly [number, number], stored: StoredType): Weight {
-    return packWeight(this.engine, this.mem, bytes, source, shape, stored)
+    return createWeight(this.engine, this.mem, "loadWeight", shape, stored, (w) => {
+      checkWeight(bytes, source, shape, stored)
+      this.write(w, 0, bytes, source)
+    })
+  }
+
+  createWeight(shape: readonly [number, number], stored: StoredType): Weight {
+    return createWeight(this.engine, this.mem, "createWeight", shape, stored, ({ pointer, bytes }) =>
+      this.engine.bytes(pointer, bytes).fill(0),
+    )
+  }
+
+  writeWeight(w: Weight, firstRow: number, bytes: Uint8Array, source: SourceType): void {
+    const weight = this.openWeight("writeWeight", w)
+    checkWriteWeight(w, firstRow, bytes, source)
+    this.write(weight, firstRow, bytes, source)
+  }
+
+  private write(w: CpuWeight, firstRow: number, bytes: Uint8Array, source: SourceType): void {
+    if (source === "Q8") throw new IsaacError("unsupported", "writeWeight: q8 is not there yet")
+    writeWeight(this.engine, this.mem, w, firstRow, bytes, source)
+  }
+
+  async readWeight(w: Weight): Promise<Uint8Array> {
+    this.openWeight("readWeight", w)
+    checkReadWeight(w)
+    throw new IsaacError("unsupported", "readWeight: q8 is not there yet")
   }
 
   // ── Operations ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,8 +1,9 @@
 /** Weight matrices packed in panels for the kernels, see kernels/linear.cpp; and the products with them. */
 
 import { IsaacError } from "../../errors"
-import type { SourceType, StoredType, Weight } from "../backend"
-import { checkWeight, formatShape, SOURCE_BYTES } from "../op-shapes"
+import type { NumberType, StoredType, Weight } from "../backend"
+import { checkWeightShape, formatShape, SOURCE_BYTES } from "../op-shapes"
+import { Allocator } from "./allocator"
 import type { Engine } from "./engine"
 import { SOURCE_CODE, STORED_CODE } from "./kernels"
 import type { TensorMemory } from "./tensor-memory"
@@ -11,7 +12,7 @@ import type { TensorMemory } from "./tensor-memory"
 const STORED_BYTES = { f32: 4, bf16: 2 } as const
 type Packable = keyof typeof STORED_BYTES
 
-/** The storage types that `packWeight` takes. */
+/** The storage types there are. */
 export const STORED = Object.keys(STORED_BYTES) as Packable[]
 
 /** Bytes of a checkpoint's matrix that are copied in at a time while packing. */
@@ -36,61 +37,74 @@ export class CpuWeight implements Weight {
   }
 }
 
-/** See Backend.loadWeight. */
-export function packWeight(
+/** A new weight whose numbers are yet to be written: `write` does it; if it throws, there is no weight. */
+export function createWeight(
   engine: Engine,
   memory: TensorMemory,
-  source: Uint8Array,
-  sourceType: SourceType,
-  shape: readonly [number, number],
+  op: string,
+  [out, inner]: readonly [number, number],
   stored: StoredType,
+  write: (w: CpuWeight) => void,
 ): CpuWeight {
-  memory.checkOpen("loadWeight")
-  checkWeight(source, sourceType, shape)
+  memory.checkOpen(op)
+  checkWeightShape(op, [out, inner])
   if (!isPackable(stored)) {
     throw new IsaacError(
       "unsupported",
-      `loadWeight: the ${engine.name} backend does not keep weights as ${stored}; it has ${STORED.join(", ")}`,
+      `${op}: the ${engine.name} backend does not keep weights as ${stored}; it has ${STORED.join(", ")}`,
     )
   }
-  const [out, inner] = shape
   const { panel, kMultiple } = engine.sizes
-  const k = Math.ceil(inner / kMultiple) * kMultiple
-  const panelBytes = k * panel * STORED_BYTES[stored]
-  const panels = Math.ceil(out / panel)
-  const pointer = memory.allocator.allocate(panels * panelBytes, `loadWeight: a weight ${formatShape(shape)}`)
+  const k = roundUp(inner, kMultiple)
+  const bytes = Allocator.rounded(Math.ceil(out / panel) * k * panel * STORED_BYTES[stored])
+  const pointer = memory.allocator.allocate(bytes, `${op}: a weight ${formatShape([out, inner])}`)
+  const w = new CpuWeight([out, inner], stored, bytes, pointer, k, memory)
   try {
-    const rowBytes = inner * SOURCE_BYTES[sourceType]
-    const chunkPanels = Math.max(1, Math.floor(CHUNK_BYTES / Math.max(1, rowBytes * panel)))
-    memory.borrow(({ bytes }) => {
-      const chunk = bytes(Math.min(chunkPanels, panels) * panel * rowBytes, "loadWeight: rows to pack")
-      for (let first = 0; first < panels; first += chunkPanels) {
-        const count = Math.min(chunkPanels, panels - first)
-        const rows = Math.min(count * panel, out - first * panel)
-        const from = first * panel * rowBytes
-        engine.bytes(chunk, rows * rowBytes).set(source.subarray(from, from + rows * rowBytes))
-        engine.run(
-          "pack_weight",
-          {
-            source: chunk,
-            sourceType: SOURCE_CODE[sourceType],
-            target: pointer + first * panelBytes,
-            stored: STORED_CODE[stored],
-            rows,
-            in: inner,
-            k,
-          },
-          count,
-          count * panel * k * 8,
-        )
-      }
-    })
+    write(w)
   } catch (error) {
     memory.allocator.free(pointer)
     throw error
   }
-  const bytes = Math.max(1, Math.ceil((panels * panelBytes) / 64)) * 64
-  return new CpuWeight([out, inner], stored, bytes, pointer, k, memory)
+  return w
+}
+
+/** See Backend.writeWeight; what is given was checked. */
+export function writeWeight(
+  engine: Engine,
+  memory: TensorMemory,
+  w: CpuWeight,
+  firstRow: number,
+  source: Uint8Array,
+  sourceType: NumberType,
+): void {
+  const [, inner] = w.shape
+  const { panel } = engine.sizes
+  const rowBytes = inner * SOURCE_BYTES[sourceType]
+  const panelBytes = w.k * panel * STORED_BYTES[w.stored]
+  const rows = rowBytes === 0 ? 0 : source.byteLength / rowBytes
+  const step = Math.max(1, Math.floor(CHUNK_BYTES / Math.max(1, rowBytes * panel))) * panel
+  memory.borrow(({ bytes }) => {
+    const chunk = bytes(Math.min(step, rows) * rowBytes, "writeWeight: rows to pack")
+    for (let first = 0; first < rows; first += step) {
+      const count = Math.min(step, rows - first)
+      const panels = Math.ceil(count / panel)
+      engine.bytes(chunk, count * rowBytes).set(source.subarray(first * rowBytes, (first + count) * rowBytes))
+      engine.run(
+        "pack_weight",
+        {
+          source: chunk,
+          sourceType: SOURCE_CODE[sourceType],
+          target: w.pointer + ((firstRow + first) / panel) * panelBytes,
+          stored: w.code,
+          rows: count,
+          in: inner,
+          k: w.k,
+        },
+        panels,
+        panels * panel * w.k * 8,
+      )
+    }
+  })
 }
 
 function isPackable(stored: StoredType): stored is Packable {

@@ -29,6 +29,7 @@ import {
   checkLayerNorm,
   checkLinear,
   checkLogSoftmax,
+  checkReadWeight,
   checkReshape,
   checkRmsNorm,
   checkRope,
@@ -37,6 +38,8 @@ import {
   checkTopK,
   checkUpload,
   checkVarlenAttention,
+  checkWeight,
+  checkWriteWeight,
 } from "../op-shapes"
 import { varlenAttention } from "./attention"
 import { add, gelu, silu, swiglu } from "./elementwise"
@@ -45,7 +48,7 @@ import { embed, linear } from "./linear"
 import { argmax, logSoftmax, topK } from "./logits"
 import { HostTensor, Memory } from "./memory"
 import { layerNorm, rmsNorm } from "./norms"
-import { type PackedWeight, packWeight, STORED } from "./packed-weight"
+import { createWeight, type PackedWeight, type Q8Weight, STORED, writeWeight } from "./packed-weight"
 import { rope } from "./rope"
 import { concatRows, gatherRows } from "./rows"
 
@@ -135,7 +138,29 @@ class ReferenceBackend implements Backend {
   // ── Weights ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   loadWeight(bytes: Uint8Array, source: SourceType, shape: readonly [number, number], stored: StoredType): Weight {
-    const w = packWeight(bytes, source, shape, stored)
+    const w = createWeight("loadWeight", shape, stored)
+    checkWeight(bytes, source, shape, stored)
+    writeWeight(w, 0, bytes, source)
+    return this.keep(w)
+  }
+
+  createWeight(shape: readonly [number, number], stored: StoredType): Weight {
+    return this.keep(createWeight("createWeight", shape, stored))
+  }
+
+  writeWeight(w: Weight, firstRow: number, bytes: Uint8Array, source: SourceType): void {
+    const weight = this.openWeight("writeWeight", w)
+    checkWriteWeight(w, firstRow, bytes, source)
+    writeWeight(weight, firstRow, bytes, source)
+  }
+
+  async readWeight(w: Weight): Promise<Uint8Array> {
+    const weight = this.openWeight("readWeight", w)
+    checkReadWeight(w)
+    return (weight as Q8Weight).data.slice()
+  }
+
+  private keep(w: PackedWeight): Weight {
     this.weights.add(w)
     this.mem.count(w.bytes)
     return w

@@ -1,8 +1,10 @@
 /** Linear layers and the embedding table. */
 
 import type { Activation } from "../backend"
+import { Q8_GROUP } from "../q8-layout"
 import { activate } from "./elementwise"
-import { type PackedWeight, unpackRows } from "./packed-weight"
+import { type PackedWeight, type Q8Weight, unpackRows } from "./packed-weight"
+import { quantiseRows, unpackColumn } from "./quantisation"
 
 /** Weight rows unpacked at a time: each is read once for all of x, and their sums are independent of each other. */
 const PANEL = 4
@@ -23,6 +25,17 @@ export function linear(
   const [N, K] = w.shape
   const T = N === 0 ? 0 : out.length / N
   if (T === 0) return
+  const finish = (t: number, n: number, sum: number) => {
+    let y = sum
+    if (bias) y += bias[n]
+    if (activation) y = activate(activation, y)
+    if (residual) y += residual[t * N + n]
+    out[t * N + n] = y
+  }
+  if (w.stored === "q8") {
+    multiplyQ8(x, w, finish)
+    return
+  }
   const wide = new Float64Array(x)
   const panel = new Float32Array(PANEL * K)
   const sums = new Float64Array(PANEL)
@@ -31,13 +44,7 @@ export function linear(
     unpackRows(w, n, count, panel)
     for (let t = 0; t < T; t++) {
       dotPanel(wide, t * K, panel, K, sums)
-      for (let j = 0; j < count; j++) {
-        let y = sums[j]
-        if (bias) y += bias[n + j]
-        if (activation) y = activate(activation, y)
-        if (residual) y += residual[t * N + n + j]
-        out[t * N + n + j] = y
-      }
+      for (let j = 0; j < count; j++) finish(t, n + j, sums[j])
     }
   }
 }
@@ -59,6 +66,38 @@ function dotPanel(x: Float64Array, at: number, panel: Float32Array, K: number, s
   sums[1] = s1
   sums[2] = s2
   sums[3] = s3
+}
+
+/**
+ * Σ over groups of (x's scale · weight's scale) · (Σ over the group of whole numbers' products), for each row t of x and
+ * each output n. The inner sums are exact whatever the order.
+ */
+function multiplyQ8(x: Float32Array, w: Q8Weight, finish: (t: number, n: number, sum: number) => void): void {
+  const [N, K] = w.shape
+  const T = K === 0 ? 0 : x.length / K
+  const groups = Math.ceil(K / Q8_GROUP)
+  const rows = quantiseRows(x, K)
+  const column = new Int8Array(K)
+  const scales = new Float32Array(groups)
+  for (let n = 0; n < N; n++) {
+    unpackColumn(w.data, n, K, column, scales)
+    for (let t = 0; t < T; t++) {
+      let sum = 0
+      for (let group = 0; group < groups; group++) {
+        const start = group * Q8_GROUP
+        const length = Math.min(Q8_GROUP, K - start)
+        const scale = rows.scales[t * groups + group] * scales[group]
+        sum += scale * dotWhole(rows.numbers, t * K + start, column, start, length)
+      }
+      finish(t, n, sum)
+    }
+  }
+}
+
+function dotWhole(a: Int8Array, aAt: number, b: Int8Array, bAt: number, length: number): number {
+  let sum = 0
+  for (let i = 0; i < length; i++) sum = (sum + a[aAt + i] * b[bAt + i]) | 0
+  return sum
 }
 
 /** out [n, D] = the rows `ids` of the table [V, D]. */

@@ -1,9 +1,11 @@
-/** Weight matrices as the reference keeps them: row-major, in their storage type. */
+/** Weight matrices as the reference keeps them: row-major in their storage type; q8 in its panels. */
 
 import { IsaacError } from "../../errors"
 import type { SourceType, StoredType, Weight } from "../backend"
-import { checkWeight } from "../op-shapes"
+import { checkWeightShape } from "../op-shapes"
+import { packedBytes, Q8_GROUP, Q8_PANEL, q8PanelBytes } from "../q8-layout"
 import { decodeFloats, decodeToBf16 } from "./float-formats"
+import { checkPanels, packPanels, unpackColumn } from "./quantisation"
 
 /** [out, in] float32. */
 export interface F32Weight extends Weight {
@@ -17,42 +19,62 @@ export interface Bf16Weight extends Weight {
   readonly data: Uint16Array
 }
 
+/** [out, in] in panels, see q8-layout.ts. */
+export interface Q8Weight extends Weight {
+  readonly stored: "q8"
+  readonly data: Uint8Array
+}
+
 /** One member for each storage type; what depends on the type switches on `stored`. */
-export type PackedWeight = F32Weight | Bf16Weight
+export type PackedWeight = F32Weight | Bf16Weight | Q8Weight
 
 /** The storage types there are. */
-export const STORED: readonly PackedWeight["stored"][] = ["f32", "bf16"]
+export const STORED: readonly PackedWeight["stored"][] = ["f32", "bf16", "q8"]
 
-/** See Backend.loadWeight. */
-export function packWeight(
-  bytes: Uint8Array,
-  source: SourceType,
-  shape: readonly [number, number],
-  stored: StoredType,
-): PackedWeight {
-  checkWeight(bytes, source, shape)
-  const [out, inner] = shape
+/** See Backend.createWeight. */
+export function createWeight(op: string, size: readonly [number, number], stored: StoredType): PackedWeight {
+  checkWeightShape(op, size)
+  const shape = [size[0], size[1]] as const
+  const bytes = packedBytes(shape, stored)
   switch (stored) {
-    case "f32": {
-      const data = decodeFloats(bytes, source)
-      return { shape: [out, inner], stored, data, bytes: data.byteLength }
-    }
-    case "bf16": {
-      const data = decodeToBf16(bytes, source)
-      return { shape: [out, inner], stored, data, bytes: data.byteLength }
-    }
+    case "f32":
+      return { shape, stored, data: new Float32Array(bytes / 4), bytes }
+    case "bf16":
+      return { shape, stored, data: new Uint16Array(bytes / 2), bytes }
+    case "q8":
+      return { shape, stored, data: new Uint8Array(bytes), bytes }
     default:
       throw new IsaacError(
         "unsupported",
-        `loadWeight: the reference backend does not keep weights as ${stored}; it has ${STORED.join(", ")}`,
+        `${op}: the reference backend does not keep weights as ${stored}; it has ${STORED.join(", ")}`,
       )
+  }
+}
+
+/** See Backend.writeWeight; what is given was checked. */
+export function writeWeight(w: PackedWeight, firstRow: number, bytes: Uint8Array, source: SourceType): void {
+  const inner = w.shape[1]
+  if (source === "Q8" || w.stored === "q8") {
+    const target = w.data as Uint8Array
+    const start = (firstRow / Q8_PANEL) * q8PanelBytes(inner)
+    if (source === "Q8") {
+      checkPanels(bytes, inner)
+      target.set(bytes, start)
+    } else {
+      packPanels(bytes, source, inner, target.subarray(start))
+    }
+  } else if (w.stored === "f32") {
+    w.data.set(decodeFloats(bytes, source), firstRow * inner)
+  } else {
+    w.data.set(decodeToBf16(bytes, source), firstRow * inner)
   }
 }
 
 /** Write `count` rows of the weight, from row `first` on, to the head of `out`: [count, in], exact. */
 export function unpackRows(w: PackedWeight, first: number, count: number, out: Float32Array): void {
-  const start = first * w.shape[1]
-  const length = count * w.shape[1]
+  const inner = w.shape[1]
+  const start = first * inner
+  const length = count * inner
   switch (w.stored) {
     case "f32":
       out.set(w.data.subarray(start, start + length))
@@ -62,6 +84,15 @@ export function unpackRows(w: PackedWeight, first: number, count: number, out: F
       const { data } = w
       const bits = new Uint32Array(out.buffer, out.byteOffset, length)
       for (let i = 0; i < length; i++) bits[i] = data[start + i] << 16
+      return
+    }
+    case "q8": {
+      const numbers = new Int8Array(inner)
+      const scales = new Float32Array(Math.ceil(inner / Q8_GROUP))
+      for (let row = 0; row < count; row++) {
+        unpackColumn(w.data, first + row, inner, numbers, scales)
+        for (let i = 0; i < inner; i++) out[row * inner + i] = scales[Math.floor(i / Q8_GROUP)] * numbers[i]
+      }
     }
   }
 }
