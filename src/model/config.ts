@@ -73,6 +73,14 @@ type Place = readonly [where: string, object: Json | undefined, key: string]
 /** Shapes of a checkpoint's tensors by canonical name: they fill in sizes that the config leaves out. */
 export type TensorShapes = ReadonlyMap<string, { readonly shape: readonly number[] }>
 
+/** The parts of a checkpoint that tell sizes. */
+interface ConfigFiles {
+  readonly config: Json
+  readonly generationConfig?: Json
+  readonly processorConfig?: Json
+  readonly tensors: TensorShapes
+}
+
 /** Largest size or count that a config may name; the published ones stay below 2¹⁸. */
 const MAX_COUNT = 1 << 24
 
@@ -113,6 +121,11 @@ export function parseConfig(
     visionToken: visionToken(config),
     mropeInterleaved: ropeSections(config, textSection).some(([, object]) => object?.mrope_interleaved === true),
   }
+}
+
+/** The same of an opened checkpoint. */
+export function configOf({ config, generationConfig, processorConfig, tensors }: ConfigFiles): IsaacConfig {
+  return parseConfig(config, generationConfig, processorConfig, tensors)
 }
 
 function parseText(config: Json, nested: Json | undefined, tensors: TensorShapes | undefined): TextConfig {

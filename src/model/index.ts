@@ -1,6 +1,6 @@
 /** The model: the architecture diagram as code. `isaac-model.ts` is where to start reading. */
 
-export { type IsaacConfig, parseConfig, type TextConfig, type VisionConfig } from "./config"
+export { configOf, type IsaacConfig, parseConfig, type TextConfig, type VisionConfig } from "./config"
 export { DecoderCache, type DecoderCacheOptions } from "./decoder-cache"
 export type { ForwardHooks } from "./forward-hooks"
 export {
@@ -9,7 +9,9 @@ export {
   type ForwardOutput,
   IsaacModel,
   type LoadModelOptions,
+  type PlanOptions,
 } from "./isaac-model"
 export type { LoadProgress } from "./load-weights"
 export { checkMemory, describePlan, type MemoryPlan, type MemoryPlanOptions, planMemory } from "./memory-plan"
 export { type Parameter, parameterTable } from "./parameters"
+export type { KvType, StorageChoice } from "./storage-choice"

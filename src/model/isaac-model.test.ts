@@ -126,9 +126,9 @@ describe("loading", () => {
       const backend = createReferenceBackend()
       const types: string[] = []
       const watched = Object.assign(Object.create(backend) as Backend, {
-        loadWeight: (...args: Parameters<Backend["loadWeight"]>) => {
-          types.push(`${args[2]}:${args[3]}`)
-          return backend.loadWeight(...args)
+        createWeight: (...args: Parameters<Backend["createWeight"]>) => {
+          types.push(`${args[0]}:${args[1]}`)
+          return backend.createWeight(...args)
         },
       })
       const files = dtype === "F32" ? tensors : narrowed(dtype)
@@ -140,6 +140,7 @@ describe("loading", () => {
     expect(await kept("BF16")).toEqual([new Set(["bf16"]), ["24,300:f32"]])
     expect(await kept("F16")).toEqual([new Set(["f32"]), ["24,300:f32"]])
     expect(await kept("F32", "bf16")).toEqual([new Set(["bf16"]), ["24,300:f32"]])
+    expect(await kept("BF16", "q8")).toEqual([new Set(["q8"]), ["24,300:f32"]])
   })
 
   it("computes with 16-bit weights what their values give", async () => {
@@ -246,22 +247,22 @@ describe("loading", () => {
     const backend = createReferenceBackend()
     const config = parseConfig(ODD_CONFIG)
     const context = config.maxSequenceLength
-    const stored = "f32"
+    const [stored, kvStored] = ["f32", "f32"] as const
     const memoryLimit = planMemory(config, { stored, maxContext: context }).total
     const limited = (bytes: number): Backend =>
       new Proxy(backend, {
         get: (target, key) =>
           key === "info" ? { ...target.info, memoryLimit: bytes } : Reflect.get(target, key).bind(target),
       })
-    await expect(load(tensors, { stored, backend: limited(memoryLimit - 1) })).rejects.toMatchObject({
+    await expect(load(tensors, { stored, kvStored, backend: limited(memoryLimit - 1) })).rejects.toMatchObject({
       code: "out_of_memory",
     })
     await expect(
-      load(tensors, { stored, backend: limited(memoryLimit), maxContext: 10 * context }),
+      load(tensors, { stored, kvStored, backend: limited(memoryLimit), maxContext: 10 * context }),
     ).resolves.toBeInstanceOf(IsaacModel)
-    await expect(load(tensors, { stored, backend: limited(memoryLimit - 1), maxContext: 1 })).resolves.toBeInstanceOf(
-      IsaacModel,
-    )
+    await expect(
+      load(tensors, { stored, kvStored, backend: limited(memoryLimit - 1), maxContext: 1 }),
+    ).resolves.toBeInstanceOf(IsaacModel)
   })
 
   it("refuses a storage type that the backend does not have", async () => {

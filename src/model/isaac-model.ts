@@ -13,29 +13,41 @@ import type { Backend, KvSequence, StoredType, Tensor } from "../ops/backend"
 import { type Event, eventTokens, Modality } from "../stream/event"
 import { TensorStream } from "../stream/tensor-stream"
 import type { Checkpoint } from "../weights/checkpoint"
-import { type IsaacConfig, parseConfig } from "./config"
+import { configOf, type IsaacConfig } from "./config"
 import { decode } from "./decoder"
 import { DecoderCache, type DecoderCacheOptions } from "./decoder-cache"
 import type { ForwardHooks } from "./forward-hooks"
-import { checkStored, freeWeights, type IsaacWeights, type LoadProgress, loadWeights } from "./load-weights"
+import {
+  checkStored,
+  freeWeights,
+  type IsaacWeights,
+  type LoadProgress,
+  loadWeights,
+  sharesEmbedding,
+} from "./load-weights"
 import { IGNORED_LABEL, type LossSum, meanLoss, negativeLogLikelihood, shiftLabels } from "./loss"
-import { checkMemory, planMemory } from "./memory-plan"
 import { inverseFrequencies, plainPositions, ropeDelta, ropeTables } from "./mrope"
+import { checkParameters } from "./parameters"
+import { chooseStorage, type KvType, type StorageChoice } from "./storage-choice"
 import type { ImagePatches } from "./vision-embeddings"
 import { encodeImages } from "./vision-tower"
 
-export interface LoadModelOptions {
-  /** How weight matrices are kept; "auto" as the checkpoint stores them. Default "auto". */
+export interface PlanOptions {
+  /** How weight matrices are kept; "auto" as the checkpoint stores them, or q8 where that does not fit. Default "auto". */
   readonly stored?: StoredType | "auto"
-  readonly onProgress?: (progress: LoadProgress) => void
-  readonly signal?: AbortSignal
-  /**
-   * Refuse to load, with the numbers, when weights, context and activations take more than this many bytes.
-   * Default: the backend's own limit, if it has one.
-   */
+  /** How keys and values are kept. Default: f32, or bf16 where that does not fit. */
+  readonly kvStored?: KvType
+  /** Most bytes that weights, context and activations may take. Default: the backend's own limit, if it has one. */
   readonly memoryLimit?: number
   /** Context to plan memory for, in tokens. Default: the config's maximum sequence length. */
   readonly maxContext?: number
+  /** Most tokens of one forward pass. Default: maxContext (a prompt in one piece). */
+  readonly prefillTokens?: number
+}
+
+export interface LoadModelOptions extends PlanOptions {
+  readonly onProgress?: (progress: LoadProgress) => void
+  readonly signal?: AbortSignal
 }
 
 export interface EmbedOptions extends ForwardHooks {
@@ -83,32 +95,48 @@ const LOSS_ROWS = 128
 export class IsaacModel {
   readonly config: IsaacConfig
   readonly backend: Backend
+  /** How caches keep keys and values, unless they are asked for otherwise. */
+  readonly kvStored: KvType
   readonly #weights: IsaacWeights
   readonly #frequencies: Float32Array
 
-  private constructor(config: IsaacConfig, backend: Backend, weights: IsaacWeights) {
+  private constructor(config: IsaacConfig, backend: Backend, weights: IsaacWeights, kvStored: KvType) {
     this.config = config
     this.backend = backend
+    this.kvStored = kvStored
     this.#weights = weights
     this.#frequencies = inverseFrequencies(config.text.headDim, config.text.ropeTheta)
   }
 
   /**
+   * How a checkpoint would be kept, and what that takes. Reads no weights, except to compare a stored lm_head with the
+   * embedding.
+   *
+   * Throws bad_config or bad_checkpoint for what contradicts itself, unsupported for a type that the backend lacks or the
+   * checkpoint cannot be brought to, out_of_memory with the numbers.
+   */
+  static async plan(checkpoint: Checkpoint, backend: Backend, options: PlanOptions = {}): Promise<StorageChoice> {
+    const config = configOf(checkpoint)
+    checkStored(backend, checkpoint, options.stored ?? "auto") // before the plan, which cannot count a type nobody knows
+    checkParameters(checkpoint, config)
+    return chooseStorage(config, backend.info, {
+      ...options,
+      maxContext: Math.min(options.maxContext ?? Number.POSITIVE_INFINITY, config.maxSequenceLength),
+      tensors: checkpoint.tensors,
+      tied: await sharesEmbedding(checkpoint, config),
+    })
+  }
+
+  /**
    * Read a checkpoint's config and weights. The checkpoint may be closed afterwards.
    *
-   * Throws bad_config or bad_checkpoint for what contradicts itself, not_finite for damaged weights, out_of_memory
-   * (before reading any) over `memoryLimit`, aborted.
+   * Throws what `plan` throws, not_finite for damaged weights, aborted.
    */
   static async load(checkpoint: Checkpoint, backend: Backend, options: LoadModelOptions = {}): Promise<IsaacModel> {
-    const { config: json, generationConfig, processorConfig, tensors } = checkpoint
-    const config = parseConfig(json, generationConfig, processorConfig, tensors)
-    const { stored, memoryLimit = backend.info.memoryLimit } = options
-    checkStored(backend, stored ?? "auto") // before the plan, which could not count a type that nobody knows
-    if (memoryLimit !== undefined) {
-      const maxContext = Math.min(options.maxContext ?? Number.POSITIVE_INFINITY, config.maxSequenceLength)
-      checkMemory(planMemory(config, { stored, maxContext, tensors }), memoryLimit)
-    }
-    return new IsaacModel(config, backend, await loadWeights(checkpoint, config, backend, options))
+    const { stored, kvStored } = await IsaacModel.plan(checkpoint, backend, options)
+    const config = configOf(checkpoint)
+    const weights = await loadWeights(checkpoint, config, backend, { ...options, stored })
+    return new IsaacModel(config, backend, weights, kvStored)
   }
 
   /** Free the weights. Caches are freed by their owners. */
@@ -118,7 +146,7 @@ export class IsaacModel {
 
   /** Room for the keys and values of `maxTokens` tokens, all slots together. */
   newCache(maxTokens: number, options: Omit<DecoderCacheOptions, "maxTokens"> = {}): DecoderCache {
-    return new DecoderCache(this.backend, this.config.text, { ...options, maxTokens })
+    return new DecoderCache(this.backend, this.config.text, { stored: this.kvStored, ...options, maxTokens })
   }
 
   /** Image events → their tokens, whole, one image after another: [N, D]. At least one. */

@@ -1,13 +1,21 @@
 /** Checkpoint → weights on a backend, one tensor at a time. */
 
 import { IsaacError } from "../errors"
-import type { Backend, SourceType, StoredType, Tensor, Weight } from "../ops/backend"
+import {
+  type Backend,
+  type NumberType,
+  Q8_PANEL,
+  type SourceType,
+  type StoredType,
+  type Tensor,
+  type Weight,
+} from "../ops/backend"
 import type { Checkpoint } from "../weights/checkpoint"
 import type { IsaacConfig } from "./config"
 import type { DecoderLayerWeights } from "./decoder"
 import { storedAs } from "./memory-plan"
 import { checkParameters, EMBEDDING, LM_HEAD } from "./parameters"
-import { requireFinite } from "./row-blocks"
+import { requireFinite, rowBlocks } from "./row-blocks"
 import type { LayerNorm, Linear, VisionLayerWeights } from "./vision-encoder"
 import type { VisionTowerWeights } from "./vision-tower"
 
@@ -37,19 +45,27 @@ export interface LoadWeightsOptions {
   readonly signal?: AbortSignal
 }
 
-/** Throws unsupported when the backend cannot keep matrices so. */
-export function checkStored({ info }: Backend, stored: StoredType | "auto"): void {
-  if (stored !== "auto" && !info.stored.includes(stored)) {
+/** Throws unsupported when the backend cannot keep matrices so, or the checkpoint's cannot be brought to it. */
+export function checkStored({ info }: Backend, { name, tensors }: Checkpoint, stored: StoredType | "auto"): void {
+  const packed = [...tensors.values()].some(({ dtype }) => dtype === "Q8")
+  if (packed && stored !== "auto" && stored !== "q8") {
     throw new IsaacError(
       "unsupported",
-      `the ${info.name} backend keeps weights as ${info.stored.join(", ")}, not as ${stored}`,
+      `${name} is stored as q8, and rounding cannot be undone: load it as q8 or auto, or the original checkpoint as ${stored}`,
+    )
+  }
+  const wanted = stored === "auto" && packed ? "q8" : stored
+  if (wanted !== "auto" && !info.stored.includes(wanted)) {
+    throw new IsaacError(
+      "unsupported",
+      `the ${info.name} backend keeps weights as ${info.stored.join(", ")}, not as ${wanted}`,
     )
   }
 }
 
 /**
- * Load all weights. Norms, biases, the position table and the patch embedding are f32 whatever `stored` is. Tensors
- * are read one by one and let go once packed; when anything fails, all that was loaded is freed.
+ * Load all weights. Norms, biases, the position table and the patch embedding are f32 whatever `stored` is. Matrices are
+ * read and packed in blocks of rows; when anything fails, all that was loaded is freed.
  *
  * Throws bad_checkpoint or bad_config (see `checkParameters`), not_finite naming the tensor, aborted.
  */
@@ -68,6 +84,10 @@ export async function loadWeights(
     const names = [...table.keys()].filter((name) => !(name === LM_HEAD && shared))
     const total = names.reduce((sum, name) => sum + checkpoint.tensors.get(name)!.bytes, 0)
     let loaded = 0
+    const report = (tensor: string, bytes: number) => {
+      loaded += bytes
+      onProgress?.({ tensor, loaded, total })
+    }
     for (const name of names) {
       if (signal?.aborted) {
         throw new IsaacError("aborted", `loading ${checkpoint.name} was stopped after ${loaded} of ${total} bytes`, {
@@ -75,17 +95,23 @@ export async function loadWeights(
         })
       }
       const { kind } = table.get(name)!
-      const { bytes, dtype, shape, float32 } = await checkpoint.read(name)
-      const source = dtype as SourceType
-      requireFinite(checkpoint.name, name, bytes, source)
-      if (kind === "vector") vectors.set(name, backend.upload(float32(), shape))
-      else if (kind === "table") positions = float32()
-      else {
+      if (kind === "vector" || kind === "table") {
+        const { bytes, dtype, shape, float32 } = await checkpoint.read(name)
+        requireFinite(checkpoint.name, name, bytes, dtype as NumberType)
+        if (kind === "table") positions = float32()
+        else vectors.set(name, backend.upload(float32(), shape))
+        report(name, bytes.byteLength)
+      } else {
+        const { dtype, shape } = checkpoint.tensors.get(name)!
+        const source = dtype as SourceType
         const keep = kind === "exact" ? "f32" : stored === "auto" ? storedAs(source) : stored
-        matrices.set(name, backend.loadWeight(bytes, source, [shape[0], shape[1]], keep))
+        const weight = backend.createWeight([shape[0], shape[1]], keep)
+        matrices.set(name, weight)
+        for await (const { first, bytes } of rowBlocks(checkpoint, name, Q8_PANEL, signal)) {
+          backend.writeWeight(weight, first, bytes, source)
+          report(name, bytes.byteLength)
+        }
       }
-      loaded += bytes.byteLength
-      onProgress?.({ tensor: name, loaded, total })
     }
     return assemble(config, matrices, vectors, positions!)
   } catch (error) {

@@ -2,6 +2,7 @@
 
 import { IsaacError } from "../errors"
 import type { SourceType, StoredType } from "../ops/backend"
+import { packedBytes } from "../ops/backend"
 import type { IsaacConfig } from "./config"
 import { LM_HEAD, type Parameter, parameterTable } from "./parameters"
 import { packLimit } from "./vision-tower"
@@ -38,26 +39,9 @@ export interface MemoryPlanOptions {
   readonly tied?: boolean
 }
 
-/** What "auto" keeps a checkpoint's matrix in: its own type; F16 is widened, its range does not fit into bf16's digits. */
+/** What "auto" keeps a checkpoint's matrix in: its own type; F16 is widened, its digits do not fit into bf16's. */
 export function storedAs(source: SourceType): StoredType {
-  return source === "BF16" ? "bf16" : "f32"
-}
-
-/** Groups along a row that share one 2-byte scale. */
-const GROUP = { q8: 128, q4: 64 } as const
-
-/** Bytes of a packed [out, in] matrix. */
-function matrixBytes(rows: number, columns: number, stored: StoredType): number {
-  switch (stored) {
-    case "f32":
-      return rows * columns * 4
-    case "bf16":
-      return rows * columns * 2
-    case "q8":
-      return rows * (columns + 2 * Math.ceil(columns / GROUP.q8))
-    case "q4":
-      return rows * (Math.ceil(columns / 2) + 2 * Math.ceil(columns / GROUP.q4))
-  }
+  return source === "Q8" ? "q8" : source === "BF16" ? "bf16" : "f32"
 }
 
 /** Add up what loading and running the model will take. */
@@ -74,7 +58,7 @@ export function planMemory(config: IsaacConfig, options: MemoryPlanOptions = {})
     const source = (tensors?.get(name)?.dtype ?? "BF16") as SourceType
     const type = parameter.kind === "matrix" ? (stored === "auto" ? storedAs(source) : stored) : "f32"
     const [rows, columns] = sizes(parameter)
-    weightsByType[type] = (weightsByType[type] ?? 0) + matrixBytes(rows, columns, type)
+    weightsByType[type] = (weightsByType[type] ?? 0) + packedBytes([rows, columns], type)
     loading = Math.max(loading, rows * columns * (source === "F32" ? 4 : 2))
   }
   const weights = Object.values(weightsByType).reduce((a, b) => a + b, 0)

@@ -99,7 +99,7 @@ export function checkParameters(checkpoint: Checkpoint, config: IsaacConfig): Ma
     [...table.keys()].filter((name) => !mayLack.includes(name)),
     mayLack,
   )
-  for (const [name, { axes }] of table) {
+  for (const [name, { axes, kind }] of table) {
     const tensor = checkpoint.tensors.get(name)
     if (!tensor) continue
     const { shape, storedName, dtype } = tensor
@@ -110,10 +110,12 @@ export function checkParameters(checkpoint: Checkpoint, config: IsaacConfig): Ma
         `${checkpoint.name}: ${storedName} has the shape [${shape.join(", ")}], but config.json asks for [${wanted}]`,
       )
     }
-    if (dtype !== "F32" && dtype !== "F16" && dtype !== "BF16") {
+    const fits = dtype === "F32" || dtype === "F16" || dtype === "BF16" || (dtype === "Q8" && kind === "matrix")
+    if (!fits) {
       throw new IsaacError(
         "bad_checkpoint",
-        `${checkpoint.name}: ${storedName} is stored as ${dtype}; weights are read from F32, F16 and BF16`,
+        `${checkpoint.name}: ${storedName} is stored as ${dtype}; weights are read from F32, F16 and BF16` +
+          (kind === "matrix" ? ", and from q8 in checkpoints that were converted" : ""),
       )
     }
   }

@@ -1,7 +1,7 @@
 /** A checkpoint's matrix in blocks of rows: a table of a gigabyte is never in memory whole. */
 
 import { IsaacError } from "../errors"
-import type { SourceType } from "../ops/backend"
+import type { NumberType } from "../ops/backend"
 import type { Checkpoint } from "../weights/checkpoint"
 
 /** Rows first … first+rows-1 of a matrix, as the checkpoint stores them. */
@@ -25,13 +25,14 @@ export async function* rowBlocks(
   name: string,
   multiple: number,
   signal?: AbortSignal,
+  blockBytes = BLOCK_BYTES,
 ): AsyncGenerator<RowBlock, void> {
   const { shape, bytes, dtype } = checkpoint.tensors.get(name)!
   const rows = shape[0] ?? 1
   const groups = Math.ceil(rows / multiple)
   // Packed matrices are stored by such groups, the last one filled up.
   const groupBytes = dtype === "Q8" ? bytes / groups : (bytes / rows) * multiple
-  const step = Math.max(1, Math.floor(BLOCK_BYTES / groupBytes))
+  const step = Math.max(1, Math.floor(blockBytes / groupBytes))
   for (let group = 0; group < groups; group += step) {
     if (signal?.aborted) {
       throw new IsaacError("aborted", `reading ${checkpoint.name} was stopped in ${name}`, { cause: signal.reason })
@@ -40,7 +41,7 @@ export async function* rowBlocks(
     const offset = group * groupBytes
     const length = Math.min(step * groupBytes, bytes - offset)
     const block = await checkpoint.readPart(name, offset, length)
-    if (dtype !== "Q8") requireFinite(checkpoint.name, name, block, dtype as SourceType, offset)
+    if (dtype !== "Q8") requireFinite(checkpoint.name, name, block, dtype as NumberType, offset)
     yield { first, rows: Math.min(step * multiple, rows - first), bytes: block }
   }
 }
@@ -50,7 +51,7 @@ export function requireFinite(
   checkpoint: string,
   name: string,
   bytes: Uint8Array,
-  source: SourceType,
+  source: NumberType,
   /** Where in the tensor these bytes begin. */
   offset = 0,
 ): void {

@@ -7,8 +7,12 @@
 
 import { IsaacError } from "../errors"
 import { canonicalName, canonicalShape, compareNames } from "./checkpoint-names"
+import { readConversion } from "./conversion"
 import { readSafetensorsHeader, type SafetensorsType, type TensorInfo, toFloat32 } from "./safetensors"
 import { type ByteSource, type FileSet, readJson } from "./source"
+
+/** How a tensor is stored: numbers, or a q8 matrix packed as the backends compute on it (see conversion.ts). */
+export type TensorType = SafetensorsType | "Q8"
 
 /** One tensor of a checkpoint, not yet read. */
 export interface CheckpointTensor {
@@ -17,8 +21,8 @@ export interface CheckpointTensor {
   /** The name in the file. */
   readonly storedName: string
   readonly file: string
-  readonly dtype: SafetensorsType
-  /** Canonical shape; linear weights are [out, in]. */
+  readonly dtype: TensorType
+  /** Canonical shape; linear weights are [out, in], packed ones too. */
   readonly shape: readonly number[]
   readonly bytes: number
 }
@@ -26,9 +30,9 @@ export interface CheckpointTensor {
 /** The stored numbers of one tensor: little-endian, row-major. */
 export interface TensorBytes {
   readonly bytes: Uint8Array
-  readonly dtype: SafetensorsType
+  readonly dtype: TensorType
   readonly shape: readonly number[]
-  /** The same numbers widened to float32 (F32, F16, BF16; F64 rounded); throws unsupported for integers. */
+  /** The same numbers widened to float32 (F32, F16, BF16; F64 rounded); throws unsupported for others. */
   float32(): Float32Array
 }
 
@@ -45,6 +49,8 @@ export interface Checkpoint {
   /** Throws bad_checkpoint naming every tensor of `needed` that is missing and every one in neither list. */
   expectNames(needed: Iterable<string>, optional: Iterable<string>): void
   read(name: string): Promise<TensorBytes>
+  /** `length` stored bytes of a tensor from `offset` on: for tensors that are not wanted in memory whole. */
+  readPart(name: string, offset: number, length: number): Promise<Uint8Array>
   /** Whether two tensors have the same dtype, shape and bytes; reads both in pieces and stops at a difference. */
   sameTensor(a: string, b: string): Promise<boolean>
   close(): Promise<void>
@@ -56,7 +62,8 @@ const INDEX = "model.safetensors.index.json"
 /**
  * Open a checkpoint folder; reads the JSON files and the headers of the weight files, no tensor.
  * Throws bad_checkpoint: no config.json, no weights, a missing shard, a tensor in two shards, an index that names a
- * tensor its shard does not hold, a truncated file, two names for one tensor.
+ * tensor its shard does not hold, a truncated file, two names for one tensor, a conversion that contradicts itself.
+ * Throws unsupported for a conversion that this version does not know.
  */
 export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
   // 1. The JSON files beside the weights.
@@ -79,7 +86,7 @@ export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
   }
   try {
     const tensors = new Map<string, CheckpointTensor>()
-    const places = new Map<string, { readonly source: ByteSource; readonly info: TensorInfo }>()
+    const places = new Map<string, Place>()
     const fileOf = new Map<string, string>()
     const metadata: Record<string, string> = {}
     for (const [file, listed] of shards) {
@@ -94,6 +101,9 @@ export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
           `${files.name}/${INDEX} says that ${file} holds ${list(absent)}, but it does not. Download both again.`,
         )
       }
+      const plainBytes = [...header.tensors.values()].filter(({ dtype }) => dtype === "U8")
+      const sizes = new Map(plainBytes.map(({ name, bytes }) => [name, bytes]))
+      const conversion = readConversion(header.metadata, sizes, source.name)
       for (const info of header.tensors.values()) {
         const other = fileOf.get(info.name)
         if (other !== undefined) {
@@ -109,9 +119,23 @@ export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
             `${files.name}: "${twin.storedName}" and "${info.name}" are two names of one tensor, ${name}`,
           )
         }
-        const shape = canonicalShape(name, info.shape)
-        tensors.set(name, { name, storedName: info.name, file, dtype: info.dtype, shape, bytes: info.bytes })
+        const packed = conversion?.shapes.get(info.name)
+        const shape = packed ?? canonicalShape(name, info.shape)
+        const dtype = packed ? "Q8" : info.dtype
+        tensors.set(name, { name, storedName: info.name, file, dtype, shape, bytes: info.bytes })
         places.set(name, { source, info })
+      }
+      for (const [name, other] of conversion?.same ?? []) {
+        const [tensor, place] = [tensors.get(other), places.get(other)]
+        if (!tensor || !place || tensors.has(name)) {
+          throw new IsaacError(
+            "bad_checkpoint",
+            `${source.name} says that ${name} has the numbers of ${other}, but ` +
+              `${tensor ? `${name} is stored itself` : `${other} is not there`}. Convert the original checkpoint again.`,
+          )
+        }
+        tensors.set(name, { ...tensor, name })
+        places.set(name, place)
       }
     }
     return checkpoint(files.name, { config, generationConfig, processorConfig, metadata, tensors, close }, places)
@@ -133,16 +157,40 @@ function checkpoint(
     if (!found) throw new IsaacError("bad_checkpoint", `${name} has no tensor ${tensor}`)
     return found
   }
-  const read = async (tensor: string): Promise<TensorBytes> => {
+  const readPart = (tensor: string, offset: number, length: number): Promise<Uint8Array> => {
     const { source, info } = place(tensor)
-    const bytes = await source.read(info.offset, info.bytes)
-    const { dtype } = info
-    return { bytes, dtype, shape: canonicalShape(tensor, info.shape), float32: () => toFloat32(bytes, dtype) }
+    if (offset < 0 || length < 0 || offset + length > info.bytes) {
+      throw new IsaacError("internal", `${tensor} has ${info.bytes} bytes, not ${offset}…${offset + length}`)
+    }
+    return source.read(info.offset + offset, length)
   }
+  const read = async (tensor: string): Promise<TensorBytes> => {
+    const { info } = place(tensor)
+    const { dtype, shape } = parts.tensors.get(tensor)!
+    const bytes = await readPart(tensor, 0, info.bytes)
+    return { bytes, dtype, shape, float32: () => toFloat32(bytes, info.dtype) }
+  }
+  const compare = async (a: string, b: string): Promise<boolean> => {
+    const [x, y] = [place(a), place(b)]
+    if (x.info === y.info) return true
+    const [s, t] = [parts.tensors.get(a)!, parts.tensors.get(b)!]
+    if (s.dtype !== t.dtype || String(s.shape) !== String(t.shape)) return false
+    const piece = 16 << 20
+    for (let at = 0; at < x.info.bytes; at += piece) {
+      const length = Math.min(piece, x.info.bytes - at)
+      const left = await x.source.read(x.info.offset + at, length)
+      const right = await y.source.read(y.info.offset + at, length)
+      for (let i = 0; i < length; i++) if (left[i] !== right[i]) return false
+    }
+    return true
+  }
+  /** Comparisons are of gigabytes, and asked for by the plan, the loading and the conversion. */
+  const compared = new Map<string, boolean>()
   return {
     name,
     ...parts,
     read,
+    readPart,
     expectNames(needed, optional) {
       const { missing, leftOver } = compareNames(needed, optional, parts.tensors.keys())
       const complaints: string[] = []
@@ -156,17 +204,10 @@ function checkpoint(
       }
     },
     async sameTensor(a, b) {
-      const [x, y] = [place(a), place(b)]
-      const same = x.info.dtype === y.info.dtype && String(x.info.shape) === String(y.info.shape)
-      if (!same) return false
-      const piece = 16 << 20
-      for (let at = 0; at < x.info.bytes; at += piece) {
-        const length = Math.min(piece, x.info.bytes - at)
-        const left = await x.source.read(x.info.offset + at, length)
-        const right = await y.source.read(y.info.offset + at, length)
-        for (let i = 0; i < length; i++) if (left[i] !== right[i]) return false
-      }
-      return true
+      const key = `${a}\0${b}`
+      const same = compared.get(key) ?? (await compare(a, b))
+      compared.set(key, same)
+      return same
     },
   }
 }
