@@ -68,6 +68,9 @@ export interface KvOptions {
   readonly maxTokens: number
 }
 
+/** Keys and values outside of a backend: float32, or the bits of bfloat16. */
+export type KvNumbers = Float32Array | Uint16Array
+
 /** `length` new tokens of one slot, which go to cache positions start … start+length-1. */
 export interface KvSequence {
   readonly slot: number
@@ -193,6 +196,22 @@ export interface Backend {
   kvLength(kv: KvCache, slot: number): number
   /** Make slot `to` the first `length` tokens of slot `from`, sharing whole blocks (copied when written). */
   kvCopy(kv: KvCache, from: number, to: number, length: number): void
+  /**
+   * Bytes of blocks that `causalAttention` of these sequences would take beyond those in use: new ones, and copies of
+   * shared ones. Changes nothing.
+   */
+  kvGrowth(kv: KvCache, sequences: readonly KvSequence[]): number
+  /**
+   * Copy out `layer` of the slot's positions 0 … length-1, as it is stored: keys, then values,
+   * [2, length, kvHeads, headDim]. What is written to the slot after the call does not touch the result.
+   */
+  kvExport(kv: KvCache, slot: number, layer: number, length: number): Promise<KvNumbers>
+  /**
+   * The reverse: write them to positions 0 … of the slot, whose length changes only by `kvCommit`, once all layers are
+   * in. Throws bad_input for numbers of another type or another count, not_finite for a NaN or an infinity, and
+   * out_of_memory.
+   */
+  kvImport(kv: KvCache, slot: number, layer: number, numbers: KvNumbers): void
 
   // ── Logits ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -42,6 +42,14 @@ interface Slot {
   readonly reserved: number
 }
 
+/** What growing comes to. */
+interface KvPlan {
+  readonly next: Map<number, Slot>
+  readonly references: readonly number[]
+  readonly fresh: readonly number[]
+  readonly copies: KvBlockCopy[]
+}
+
 const EMPTY: Slot = { blocks: [], length: 0, reserved: 0 }
 
 /** Block ids, reference counts and slots of one cache. */
@@ -92,6 +100,21 @@ export class KvBlockTable {
    * whatever onAllocate throws); nothing has changed then.
    */
   prepareWrite(sequences: readonly KvSequence[]): KvBlockCopy[] {
+    this.check(sequences)
+    return this.isWritableAll(sequences) ? [] : this.grow(sequences)
+  }
+
+  /** Blocks that `prepareWrite` would take. Throws bad_input as it does; changes nothing. */
+  growth(sequences: readonly KvSequence[]): number {
+    this.check(sequences)
+    return this.isWritableAll(sequences) ? 0 : this.plan(sequences).fresh.length
+  }
+
+  private isWritableAll(sequences: readonly KvSequence[]): boolean {
+    return sequences.every((sequence) => this.isWritable(sequence))
+  }
+
+  private check(sequences: readonly KvSequence[]): void {
     for (const [i, { slot, start, length }] of sequences.entries()) {
       checkCount("the slot of a key/value sequence", slot, 0)
       checkCount(`start in slot ${slot}`, start, 0)
@@ -107,8 +130,6 @@ export class KvBlockTable {
         throw new IsaacError("bad_input", `slot ${slot} is named twice in one call: join its sequences into one`)
       }
     }
-    if (sequences.every((sequence) => this.isWritable(sequence))) return []
-    return this.grow(sequences)
   }
 
   /**
@@ -184,8 +205,8 @@ export class KvBlockTable {
     return true
   }
 
-  /** Work out the slots as they shall be, see that they fit, then make them so. */
-  private grow(sequences: readonly KvSequence[]): KvBlockCopy[] {
+  /** The slots as they shall be. */
+  private plan(sequences: readonly KvSequence[]): KvPlan {
     const next = new Map(this.slots)
     const references = this.references.slice()
     const fresh: number[] = []
@@ -218,7 +239,12 @@ export class KvBlockTable {
       }
       next.set(slot, { blocks, length: old.length, reserved })
     }
+    return { next, references, fresh, copies }
+  }
 
+  /** Work out the slots as they shall be, see that they fit, then make them so. */
+  private grow(sequences: readonly KvSequence[]): KvBlockCopy[] {
+    const { next, references, fresh, copies } = this.plan(sequences)
     const needed = this.countTokens(next.values())
     if (needed > this.maxTokens) {
       const asked = sequences.map(({ slot, start, length }) => `slot ${slot} to ${start + length}`).join(", ")

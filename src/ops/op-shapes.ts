@@ -6,6 +6,8 @@
 import { IsaacError } from "../errors"
 import type {
   CausalAttentionOptions,
+  KvCache,
+  KvNumbers,
   KvOptions,
   KvSequence,
   LinearOptions,
@@ -286,7 +288,7 @@ export function checkCausalAttention(
 ): { T: number; heads: number } {
   const op = "causalAttention"
   const { kv, layer, sequences, scale } = options
-  const { layers, kvHeads, headDim } = kv.options
+  const { kvHeads, headDim } = kv.options
   const [T, width] = matrix(op, "q", q)
   const heads = width / headDim
   if (!Number.isInteger(heads) || heads === 0 || heads % kvHeads !== 0) {
@@ -297,7 +299,7 @@ export function checkCausalAttention(
   }
   same(op, "k", k, [T, kvHeads * headDim], "for this cache and q")
   same(op, "v", v, [T, kvHeads * headDim], "for this cache and q")
-  if (!isCount(layer) || layer >= layers) throw bad(op, `layer ${layer} is outside the cache's ${layers} layers`)
+  checkKvLayer(op, kv, layer)
   checkScale(op, scale)
   let total = 0
   for (const { length } of sequences) total += length
@@ -316,6 +318,39 @@ export function checkKvOptions(options: KvOptions): void {
   if (options.stored !== undefined && options.stored !== "f32" && options.stored !== "bf16") {
     throw bad("createKv", `"${options.stored}" is no way to keep keys and values; f32 and bf16 are`)
   }
+}
+
+/** `held` is how many tokens the slot has. */
+export function checkKvExport(kv: KvCache, slot: number, layer: number, length: number, held: number): void {
+  checkKvLayer("kvExport", kv, layer)
+  if (!isCount(length) || length > held) {
+    throw bad("kvExport", `${length} tokens are asked for, slot ${slot} holds ${held}`)
+  }
+}
+
+/** Returns of how many tokens the numbers are. */
+export function checkKvImport(kv: KvCache, layer: number, numbers: KvNumbers): number {
+  const op = "kvImport"
+  checkKvLayer(op, kv, layer)
+  const { kvHeads, headDim, stored } = kv.options
+  if (!(stored === "f32" ? numbers instanceof Float32Array : numbers instanceof Uint16Array)) {
+    throw bad(op, `the cache keeps ${stored}, which comes as ${stored === "f32" ? "Float32Array" : "Uint16Array"}`)
+  }
+  const tokens = numbers.length / (2 * kvHeads * headDim)
+  if (!Number.isInteger(tokens)) {
+    throw bad(op, `${numbers.length} numbers are no keys and values of ${kvHeads} heads of ${headDim}`)
+  }
+  const infinite = (n: number) => (stored === "f32" ? !Number.isFinite(n) : (n & 0x7f80) === 0x7f80)
+  for (let i = 0; i < numbers.length; i++) {
+    if (infinite(numbers[i])) {
+      throw new IsaacError("not_finite", `${op}: number ${i} of layer ${layer} is not finite`)
+    }
+  }
+  return tokens
+}
+
+function checkKvLayer(op: string, { options: { layers } }: KvCache, layer: number): void {
+  if (!isCount(layer) || layer >= layers) throw bad(op, `layer ${layer} is outside the cache's ${layers} layers`)
 }
 
 function lengthOf({ length }: KvSequence): number {

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest"
 import { IsaacError } from "../../errors"
-import type { KvCache, KvSequence } from "../backend"
+import type { KvCache, KvNumbers, KvSequence } from "../backend"
 import { type Expectation, expectAttention, expectation, expectWithin } from "./expectation"
 import { choices, expectError, HEAD_SIZES, numbers, type Rig, roundTo } from "./rig"
 
@@ -74,10 +74,7 @@ class Twin {
 
   copy(from: number, to: number, length: number): void {
     this.rig.backend.kvCopy(this.kv, from, to, length)
-    this.slots.set(
-      to,
-      this.history(from).map(({ k, v }) => ({ k: k.slice(0, length), v: v.slice(0, length) })),
-    )
+    this.copyHistory(from, to, length)
     expect(this.length(to)).toBe(length)
   }
 
@@ -103,6 +100,21 @@ class Twin {
       expectWithin(got, want, `layer ${layer}, ${where}`)
     }
     expect(sequences.map(({ slot }) => this.length(slot))).toEqual(lengths)
+  }
+
+  /** Tell the lists that slot `to` has become the first tokens of `from` by other ways than `copy`. */
+  copyHistory(from: number, to: number, length: number): void {
+    this.slots.set(
+      to,
+      this.history(from).map(({ k, v }) => ({ k: k.slice(0, length), v: v.slice(0, length) })),
+    )
+  }
+
+  /** What `kvExport` must give. */
+  exported(slot: number, layer: number, length: number): KvNumbers {
+    const { k, v } = this.history(slot)[layer]
+    const numbers = Float32Array.from([...k.slice(0, length), ...v.slice(0, length)].flatMap((row) => [...row]))
+    return this.stored === "f32" ? numbers : new Uint16Array(numbers.buffer).filter((_, i) => i % 2 === 1)
   }
 
   free(): void {
@@ -395,6 +407,103 @@ export function causalAttentionTests(rig: Rig): void {
         await twin.append([1, 1])
         twin.shrink(0, 3)
         await twin.append([1, 61])
+      })
+    })
+
+    for (const stored of ["f32", "bf16"] as const) {
+      test(`${stored} goes out and comes in again, and the slot goes on as the one it was taken from`, async () => {
+        for (const length of [1, 63, 64, 65, 130]) {
+          await withTwin({ ...SMALL, stored }, async (twin) => {
+            const { backend: b } = rig
+            await twin.append([0, length])
+            await twin.append([3, 70]) // blocks of another slot between
+            const layers = await Promise.all([0, 1].map((layer) => b.kvExport(twin.kv, 0, layer, length)))
+            for (const [layer, numbers] of layers.entries()) {
+              expect(numbers).toEqual(twin.exported(0, layer, length))
+              b.kvImport(twin.kv, 7, layer, numbers)
+              expect(twin.length(7)).toBe(0)
+            }
+            b.kvCommit(twin.kv, 7, length)
+            twin.copyHistory(0, 7, length)
+            await twin.append([7, 3], [0, 2])
+            await twin.append([7, 1], [0, 1])
+            // A part of it, over what a slot holds and shares.
+            if (length > 1) {
+              twin.copy(0, 8, length)
+              b.kvImport(twin.kv, 8, 0, await b.kvExport(twin.kv, 3, 0, 1))
+              b.kvImport(twin.kv, 8, 1, await b.kvExport(twin.kv, 3, 1, 1))
+              twin.shrink(8, 1)
+              twin.copyHistory(3, 8, 1)
+              await twin.append([8, 1], [0, 1], [3, 1])
+            }
+          })
+        }
+      })
+    }
+
+    test("what is written after an export does not touch it", async () => {
+      await withTwin(SMALL, async (twin) => {
+        await twin.append([0, 5])
+        const want = twin.exported(0, 1, 5)
+        const exported = rig.backend.kvExport(twin.kv, 0, 1, 5)
+        twin.shrink(0, 0)
+        await twin.append([0, 5])
+        expect(await exported).toEqual(want)
+      })
+    })
+
+    test("imports and exports that do not fit are refused and change nothing", async () => {
+      await withTwin({ ...SMALL, stored: "bf16", maxTokens: 70 }, async (twin) => {
+        const b = rig.backend
+        await twin.append([0, 5])
+        const numbers = (tokens: number) => new Uint16Array(tokens * 2 * 2 * 6).fill(0x3f80)
+        const nan = numbers(3)
+        nan[40] = 0x7fc0
+        for (const [layer, given, code, message] of [
+          [2, numbers(3), "bad_input", /layer 2/],
+          [-1, numbers(3), "bad_input", /layer -1/],
+          [0, new Float32Array(24), "bad_input", /Uint16Array/],
+          [0, new Uint16Array(25), "bad_input", /25 numbers/],
+          [1, nan, "not_finite", /number 40 of layer 1/],
+          [0, numbers(71), "out_of_memory", /70/],
+        ] as const) {
+          expectError(() => b.kvImport(twin.kv, 1, layer, given), code, message)
+          expectError(() => b.kvImport(twin.kv, 0, layer, given), code, message)
+        }
+        for (const [slot, layer, length] of [
+          [0, 2, 1],
+          [0, 0, 6],
+          [0, 0, -1],
+          [0, 0, Number.NaN],
+          [4, 0, 1],
+        ]) {
+          await expect(b.kvExport(twin.kv, slot, layer, length)).rejects.toMatchObject({ code: "bad_input" })
+        }
+        expect((await b.kvExport(twin.kv, 4, 1, 0)).length).toBe(0)
+        expect([0, 1].map((slot) => twin.length(slot))).toEqual([5, 0])
+        await twin.append([0, 1], [1, 1])
+      })
+    })
+
+    test("growth is told before it happens, to the byte", async () => {
+      await withTwin(SMALL, async (twin) => {
+        const b = rig.backend
+        const grow = async (...slots: [slot: number, length: number][]) => {
+          const sequences = slots.map(([slot, length]) => ({ slot, start: twin.length(slot), length }))
+          const [told, before] = [b.kvGrowth(twin.kv, sequences), twin.kv.bytes]
+          expect(b.kvGrowth(twin.kv, sequences)).toBe(told)
+          await twin.append(...slots)
+          expect(twin.kv.bytes - before).toBe(told)
+          return told
+        }
+        expect(await grow([0, 1])).toBeGreaterThan(0)
+        expect(await grow([0, 3])).toBe(0)
+        twin.copy(0, 1, 4)
+        expect(await grow([1, 1])).toBeGreaterThan(0) // its own copy of the shared block
+        expect(await grow([0, 1])).toBe(0)
+        twin.copy(0, 2, 5)
+        await grow([0, 200], [2, 1], [1, 70])
+        expectError(() => b.kvGrowth(twin.kv, [{ slot: 9, start: 1, length: 1 }]), "bad_input", /slot 9/)
       })
     })
 

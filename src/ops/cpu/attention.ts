@@ -1,6 +1,6 @@
 /** Key/value blocks in an engine's memory, and the tables that tell the attention kernels what to do with them. */
 
-import type { KvCache, KvOptions, KvSequence } from "../backend"
+import type { KvCache, KvNumbers, KvOptions, KvSequence } from "../backend"
 import { KvBlockTable } from "../kv-blocks"
 import type { Engine } from "./engine"
 import { STORED_CODE } from "./kernels"
@@ -54,6 +54,74 @@ export class CpuKvCache implements KvCache {
     for (const { from, to } of this.table.prepareWrite(sequences)) {
       const source = this.engine.bytes(this.blocks.get(from)!, this.blockBytes)
       this.engine.bytes(this.blocks.get(to)!, this.blockBytes).set(source)
+    }
+  }
+
+  /** See Backend.kvGrowth. */
+  growth(sequences: readonly KvSequence[]): number {
+    return this.table.growth(sequences) * this.blockBytes
+  }
+
+  /** See Backend.kvExport. */
+  export(slot: number, layer: number, length: number): KvNumbers {
+    const { kvHeads, headDim, stored } = this.options
+    const size = 2 * length * kvHeads * headDim
+    const out = stored === "f32" ? new Float32Array(size) : new Uint16Array(size)
+    this.forTokens(slot, layer, length, (block, inBlock, at) => {
+      for (let i = 0; i < headDim; i++) {
+        out[at.key + i] = block[inBlock.key + i * inBlock.keyStep]
+        out[at.value + i] = block[inBlock.value + i]
+      }
+    })
+    return out
+  }
+
+  /** See Backend.kvImport. */
+  import(slot: number, layer: number, numbers: KvNumbers, length: number): void {
+    const { headDim } = this.options
+    this.prepare([{ slot, start: 0, length }])
+    this.forTokens(slot, layer, length, (block, inBlock, at) => {
+      for (let i = 0; i < headDim; i++) {
+        block[inBlock.key + i * inBlock.keyStep] = numbers[at.key + i]
+        block[inBlock.value + i] = numbers[at.value + i]
+      }
+    })
+  }
+
+  /**
+   * Visit each head of positions 0 … length-1: where its key and its value lie in a block, and where in
+   * [2, length, kvHeads, headDim]. A block has keys [headDim, kvBlock], then values [kvBlock, headDim], for each head.
+   */
+  private forTokens(
+    slot: number,
+    layer: number,
+    length: number,
+    visit: (
+      block: KvNumbers,
+      inBlock: { readonly key: number; readonly keyStep: number; readonly value: number },
+      at: { readonly key: number; readonly value: number },
+    ) => void,
+  ): void {
+    const { kvHeads, headDim, stored } = this.options
+    const { kvBlock } = this.engine.sizes
+    for (const [i, pointer] of this.layerBlocks(slot, layer).entries()) {
+      const { buffer, byteOffset, byteLength } = this.engine.bytes(pointer, this.layerBytes)
+      const count = byteLength / NUMBER_BYTES[stored]
+      const block =
+        stored === "f32" ? new Float32Array(buffer, byteOffset, count) : new Uint16Array(buffer, byteOffset, count)
+      const tokens = Math.min(kvBlock, length - i * kvBlock)
+      for (let head = 0; head < kvHeads; head++) {
+        const keys = head * 2 * headDim * kvBlock
+        const values = keys + headDim * kvBlock
+        for (let token = 0; token < tokens; token++) {
+          const row = ((i * kvBlock + token) * kvHeads + head) * headDim
+          visit(
+            block,
+            { key: keys + token, keyStep: kvBlock, value: values + token * headDim },
+            { key: row, value: row + length * kvHeads * headDim },
+          )
+        }
+      }
     }
   }
 

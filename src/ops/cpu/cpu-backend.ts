@@ -9,7 +9,9 @@ import type {
   BackendInfo,
   CausalAttentionOptions,
   KvCache,
+  KvNumbers,
   KvOptions,
+  KvSequence,
   LinearOptions,
   SourceType,
   StoredType,
@@ -22,6 +24,8 @@ import {
   checkConcatRows,
   checkEmbed,
   checkGatherRows,
+  checkKvExport,
+  checkKvImport,
   checkKvOptions,
   checkLayerNorm,
   checkLinear,
@@ -318,6 +322,21 @@ export class CpuBackend implements Backend {
 
   kvCopy(kv: KvCache, from: number, to: number, length: number): void {
     this.openCache("kvCopy", kv).table.copy(from, to, length)
+  }
+
+  kvGrowth(kv: KvCache, sequences: readonly KvSequence[]): number {
+    return this.openCache("kvGrowth", kv).growth(sequences)
+  }
+
+  async kvExport(kv: KvCache, slot: number, layer: number, length: number): Promise<KvNumbers> {
+    const cache = this.openCache("kvExport", kv)
+    checkKvExport(kv, slot, layer, length, cache.table.length(slot))
+    return cache.export(slot, layer, length)
+  }
+
+  kvImport(kv: KvCache, slot: number, layer: number, numbers: KvNumbers): void {
+    const cache = this.openCache("kvImport", kv)
+    cache.import(slot, layer, numbers, checkKvImport(kv, layer, numbers))
   }
 
   // ── Logits ────────────────────────────────────────────────────────────────────────────────────────────────────

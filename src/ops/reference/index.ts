@@ -12,7 +12,9 @@ import type {
   BackendInfo,
   CausalAttentionOptions,
   KvCache,
+  KvNumbers,
   KvOptions,
+  KvSequence,
   LinearOptions,
   SourceType,
   StoredType,
@@ -25,6 +27,8 @@ import {
   checkConcatRows,
   checkEmbed,
   checkGatherRows,
+  checkKvExport,
+  checkKvImport,
   checkKvOptions,
   checkLayerNorm,
   checkLinear,
@@ -293,6 +297,21 @@ class ReferenceBackend implements Backend {
 
   kvCopy(kv: KvCache, from: number, to: number, length: number): void {
     this.openCache("kvCopy", kv).table.copy(from, to, length)
+  }
+
+  kvGrowth(kv: KvCache, sequences: readonly KvSequence[]): number {
+    return this.openCache("kvGrowth", kv).growth(sequences)
+  }
+
+  async kvExport(kv: KvCache, slot: number, layer: number, length: number): Promise<KvNumbers> {
+    const cache = this.openCache("kvExport", kv)
+    checkKvExport(kv, slot, layer, length, cache.table.length(slot))
+    return cache.export(slot, layer, length)
+  }
+
+  kvImport(kv: KvCache, slot: number, layer: number, numbers: KvNumbers): void {
+    const cache = this.openCache("kvImport", kv)
+    cache.import(slot, layer, numbers, checkKvImport(kv, layer, numbers))
   }
 
   // ── Logits ────────────────────────────────────────────────────────────────────────────────────────────────────

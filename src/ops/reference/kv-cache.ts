@@ -1,6 +1,6 @@
 /** The key/value cache in blocks, and causal attention over it. */
 
-import type { KvCache, KvOptions, KvSequence } from "../backend"
+import type { KvCache, KvNumbers, KvOptions, KvSequence } from "../backend"
 import { KvBlockTable } from "../kv-blocks"
 import { attend, type HeadRows } from "./attention"
 import { fromBf16, toBf16 } from "./float-formats"
@@ -62,6 +62,38 @@ export class BlockedKvCache implements KvCache {
       const keyAt = layer * 2 * this.matrixSize + row * rowSize
       store(k.subarray(from, from + rowSize), block, keyAt)
       store(v.subarray(from, from + rowSize), block, keyAt + this.matrixSize)
+    }
+  }
+
+  /** See Backend.kvGrowth. */
+  growth(sequences: readonly KvSequence[]): number {
+    const numberBytes = this.options.stored === "f32" ? 4 : 2
+    return this.table.growth(sequences) * this.options.layers * 2 * this.matrixSize * numberBytes
+  }
+
+  /** See Backend.kvExport. */
+  export(slot: number, layer: number, length: number): KvNumbers {
+    const rowSize = this.rowSize
+    const size = 2 * length * rowSize
+    const out = this.options.stored === "f32" ? new Float32Array(size) : new Uint16Array(size)
+    for (let p = 0; p < length; p++) {
+      const { block, row } = this.locate(slot, p)
+      const keyAt = layer * 2 * this.matrixSize + row * rowSize
+      out.set(block.subarray(keyAt, keyAt + rowSize), p * rowSize)
+      out.set(block.subarray(keyAt + this.matrixSize, keyAt + this.matrixSize + rowSize), (length + p) * rowSize)
+    }
+    return out
+  }
+
+  /** See Backend.kvImport. */
+  import(slot: number, layer: number, numbers: KvNumbers, length: number): void {
+    const rowSize = this.rowSize
+    this.prepare([{ slot, start: 0, length }])
+    for (let p = 0; p < length; p++) {
+      const { block, row } = this.locate(slot, p)
+      const keyAt = layer * 2 * this.matrixSize + row * rowSize
+      block.set(numbers.subarray(p * rowSize, (p + 1) * rowSize), keyAt)
+      block.set(numbers.subarray((length + p) * rowSize, (length + p + 1) * rowSize), keyAt + this.matrixSize)
     }
   }
 
