@@ -147,6 +147,23 @@ describe("step", () => {
     expect(await session.step(6)).toEqual(await oneShot(prompt(text(...start, 5, 6))))
   })
 
+  it("of several sessions in one pass is that of each alone, several tokens at once too", async () => {
+    const [a, b] = [ids(12), ids(30)]
+    const other = new Session(pool)
+    await session.prefill(prompt(text(...a)))
+    await other.prefill(prompt(image(2, 12), text(...b)))
+    const fork = other.fork()
+    const [alone5, alone6] = [await fork.step(5), await fork.step(6)]
+    const rows = await Session.advance([other, session], Int32Array.of(5, 6, 7, 8))
+    const size = rows.length / 4
+    expect(rows.subarray(0, size)).toEqual(alone5)
+    expect(rows.subarray(size, 2 * size)).toEqual(alone6)
+    expect(rows.subarray(3 * size)).toEqual(await oneShot(prompt(text(...a, 7, 8))))
+    expect([session.length, other.length]).toEqual([14, fork.length])
+    expect(await other.step(9)).toEqual(await fork.step(9))
+    expect((await session.prefill(prompt(text(...a, 7, 8, 9)))).reused).toBe(14)
+  })
+
   it("refuses a token more than the context", async () => {
     await session.prefill(prompt(text(...ids(400))))
     expect(session.full).toBe(true)

@@ -44,7 +44,7 @@ export interface Prefilled {
 const CHUNK_MS = 50
 const FIRST_CHUNK = 64
 const SMALLEST_CHUNK = 16
-const LARGEST_CHUNK = 512
+export const LARGEST_CHUNK = 512
 
 export class Session implements AsyncDisposable {
   readonly #pool: SessionPool
@@ -147,15 +147,43 @@ export class Session implements AsyncDisposable {
 
   /** Take over one more token and give the logits that follow it, [V]. */
   async step(id: number, abort?: AbortFlag): Promise<Float32Array> {
-    this.#check()
-    const { cache, maxContext } = this.#pool
-    if (this.full) {
-      throw new IsaacError("too_long", `the session is full: it holds ${this.length} of ${maxContext} tokens`)
+    return Session.advance([this], Int32Array.of(id), abort)
+  }
+
+  /**
+   * Take over the same number of text tokens in each of several sessions of one engine, in one pass over the weights.
+   *
+   * @param ids [S·T], those of the first session first
+   * @returns the logits that follow each of them, [S·T·V]
+   * Throws too_long when one has no room for them. A pass that is broken off leaves all sessions as they were.
+   */
+  static async advance(sessions: readonly Session[], ids: Int32Array, abort?: AbortFlag): Promise<Float32Array> {
+    const { model, cache, kernelFlag, maxContext } = sessions[0].#pool
+    const tokens = ids.length / sessions.length
+    for (const session of sessions) {
+      session.#check()
+      if (session.length + tokens > maxContext) {
+        throw new IsaacError("too_long", `the session is full: it holds ${session.length} of ${maxContext} tokens`)
+      }
     }
-    const position = cache.nextPosition(this.#slot)
-    const logits = this.#forward({ inputIds: Int32Array.of(id), logits: "last" }, abort)
-    this.#keys.push(id, undefined, position, position, position)
-    return this.#read(logits!)
+    const slots = sessions.map((session) => session.#slot)
+    const starts = slots.map((slot) => cache.nextPosition(slot))
+    const hooks = { checkAbort: () => checkAborted(abort) }
+    const input: ForwardInput = {
+      inputIds: ids,
+      batch: slots.length,
+      cache,
+      slots,
+      logits: tokens === 1 ? "last" : "all",
+    }
+    const { logits } = kernelFlag.run(() => model.forward(input, hooks), abort) // [S, V] or [S, T, V]
+    for (const [s, session] of sessions.entries()) {
+      for (let t = 0; t < tokens; t++) {
+        const position = starts[s] + t
+        session.#keys.push(ids[s * tokens + t], undefined, position, position, position)
+      }
+    }
+    return sessions[0].#read(logits!)
   }
 
   /** Forget all but the first `length` tokens. */
@@ -238,7 +266,7 @@ export class Session implements AsyncDisposable {
     return kernelFlag.run(() => model.forward({ ...input, cache, slots: [this.#slot] }, hooks).logits, abort)
   }
 
-  /** One row of logits [1, V] as numbers [V]. */
+  /** Logits as numbers; their tensor is freed. */
   async #read(logits: Tensor): Promise<Float32Array> {
     const { backend } = this.#pool.model
     try {
