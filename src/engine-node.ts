@@ -1,7 +1,7 @@
 /** The engine in Node: files, sharp and the backends of this machine. */
 
-import { totalmem } from "node:os"
 import { fileURLToPath } from "node:url"
+import { packedFiles } from "./conversion-cache-node"
 import type { LoadOptions, Platform } from "./engine-options"
 import { IsaacError, isIsaacError } from "./errors"
 import { IsaacEngine } from "./isaac"
@@ -15,13 +15,7 @@ import type { FileSet } from "./weights/source"
 
 /** @param abortWord see `Platform` */
 export function nodePlatform(abortWord?: Int32Array): Platform {
-  return { selectBackend, readImage, decodeImage, machineMemory: machineMemory(), abortWord }
-}
-
-/** Bytes of memory, or what a container allows of them. */
-function machineMemory(): number {
-  const allowed = process.constrainedMemory?.() ?? 0
-  return allowed > 0 ? Math.min(allowed, totalmem()) : totalmem()
+  return { selectBackend, readImage, decodeImage, packedFiles, abortWord }
 }
 
 /**

@@ -4,16 +4,24 @@ import type { AbortFlag } from "./generate/abort"
 import type { GenerationOptions } from "./generate/generation"
 import type { Backend, StoredType } from "./ops/backend"
 import type { DecodeImage, ImageFile, ProcessOptions, RgbImage, ImageInput as StoredImage } from "./processor"
+import type { Checkpoint } from "./weights/checkpoint"
+import type { FileSet } from "./weights/source"
 
 /** Which implementation of the operations runs the model; "auto" takes the fastest that passes its self-test. */
 export type BackendChoice = "auto" | "native" | "wasm" | "reference"
 
-/** How the weights of linear layers are kept; "auto" keeps them as the checkpoint stores them. */
+/**
+ * How the weights of linear layers are kept; "auto" keeps them as the checkpoint stores them, or as q8 where that does not
+ * fit into the backend's memory.
+ */
 export type DtypeChoice = "auto" | StoredType
 
 export interface LoadProgress {
-  /** "notice" is for people to read before a download begins: the licence of the weights, what is waited for. */
-  readonly stage: "notice" | "download" | "backend" | "weights"
+  /**
+   * "notice" is for people to read: the licence of weights before they are downloaded, what is waited for, weights that
+   * are kept smaller than they are stored. "convert" comes once for a large checkpoint that is kept as q8.
+   */
+  readonly stage: "notice" | "download" | "backend" | "convert" | "weights"
   /** 0 … 1; 0 for a notice */
   readonly fraction: number
   readonly message: string
@@ -29,13 +37,10 @@ export interface LoadOptions {
   /** Most tokens of one conversation, prompt and answer. Default: the model's maximum, at most 4096. */
   readonly maxContext?: number
   /**
-   * Most bytes of keys and values that all sessions hold together. When one needs more, sessions that are not answering
-   * lose theirs, the one used longest ago first, and compute them anew when they are asked again. Default: what the
-   * backend has left, at most a quarter of the machine's memory, at least one full session.
+   * Keep a large checkpoint's q8 form on disk, so that it is packed only once (Node; see docs/checkpoints.md). Default
+   * true.
    */
-  readonly sessionMemory?: number
-  /** Most bytes of image embeddings that are kept for the next question about a picture. Default 256 MiB. */
-  readonly imageMemory?: number
+  readonly cache?: boolean
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: LoadProgress) => void
 }
@@ -86,8 +91,10 @@ export interface EngineInfo {
   /** Instruction set in use. */
   readonly isa: string
   readonly threads: number
-  /** As asked for: "auto" is what the checkpoint stores. */
-  readonly dtype: DtypeChoice
+  /** How the weights of linear layers are kept: for "auto" what was chosen. */
+  readonly dtype: StoredType
+  /** How keys and values of conversations are kept: bf16 where f32 would not fit. */
+  readonly kvDtype: "f32" | "bf16"
   readonly maxContext: number
   /** Faster backends that were refused, and why. */
   readonly refused: readonly { readonly name: string; readonly why: string }[]
@@ -104,8 +111,16 @@ export interface Platform {
   }): Promise<{ readonly backend: Backend; readonly refused: EngineInfo["refused"] }>
   readImage(image: ImageInput, options: { readonly signal?: AbortSignal }): Promise<ImageFile | RgbImage>
   readonly decodeImage: DecodeImage
-  /** Bytes of memory of the machine, where that is known. */
-  readonly machineMemory?: number
+  /**
+   * A copy of a checkpoint's files whose matrices are packed as q8 already, made now if need be. Without it, or when it
+   * gives undefined, they are packed while loading.
+   */
+  packedFiles?(
+    files: FileSet,
+    checkpoint: Checkpoint,
+    backend: Backend,
+    options: Pick<LoadOptions, "signal" | "onProgress">,
+  ): Promise<FileSet | undefined>
   /** The word for `selectBackend`; in shared memory if another thread may want to abort. */
   readonly abortWord?: Int32Array
 }

@@ -3,12 +3,12 @@
  * Unstable: names here may change with any version. Import it as `isaac-vlm/internal`.
  */
 
+export { CONVERTED_TYPES, type ConvertModelOptions, type ConvertReport, convertModel } from "./convert-node"
 export { loadEngine, nodePlatform, openModel } from "./engine-node"
 export { IsaacError, isIsaacError } from "./errors"
 export { Generation, type GenerationReport, type Vocabulary } from "./generate/generation"
 export { Sampler, type SamplingOptions } from "./generate/sampler"
-export { Session } from "./generate/session"
-export { SessionPool } from "./generate/session-pool"
+export { Session, type SessionPool } from "./generate/session"
 export { IsaacEngine } from "./isaac"
 export { type DecoderCache, type ForwardHooks, type IsaacConfig, IsaacModel, parseConfig, planMemory } from "./model"
 export { checkParameters } from "./model/parameters"
@@ -35,5 +35,6 @@ export { PRESETS } from "./synth/presets"
 export type { SynthDtype } from "./synth/random-weights"
 export { type SynthesizeOptions, synthesize } from "./synth/synthesize-node"
 export { type Checkpoint, type CheckpointTensor, openCheckpoint } from "./weights/checkpoint"
+export type { ConvertedType } from "./weights/conversion"
 export { openFile } from "./weights/files-node"
 export { encodeSafetensors, readSafetensorsHeader, type TensorData } from "./weights/safetensors"

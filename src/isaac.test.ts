@@ -254,7 +254,7 @@ describe("loading", () => {
     const engine = await loadEngine("tiny", { maxContext: 128, onProgress: ({ stage }) => stages.push(stage) })
     expect(stages[0]).toBe("backend")
     expect(stages.at(-1)).toBe("weights")
-    expect(engine.info).toMatchObject({ model: "tiny", maxContext: 128, dtype: "auto" })
+    expect(engine.info).toMatchObject({ model: "tiny", maxContext: 128, dtype: "bf16", kvDtype: "f32" })
     await expect(engine.processor({ text: "a b c d ".repeat(100) })).rejects.toMatchObject({ code: "too_long" })
     await engine.dispose()
     await engine.dispose()

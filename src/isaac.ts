@@ -20,10 +20,10 @@ import type {
 import { IsaacError } from "./errors"
 import { type AbortFlag, KernelFlag, signalOf } from "./generate/abort"
 import { Generation, type Vocabulary } from "./generate/generation"
-import { LARGEST_CHUNK, Session } from "./generate/session"
-import { defaultSessionMemory, memoryOption } from "./generate/session-memory"
-import { SessionPool, type SessionUsage } from "./generate/session-pool"
-import { IsaacModel, planMemory } from "./model"
+import { ImageCache } from "./generate/image-cache"
+import { LARGEST_CHUNK, Session, type SessionPool } from "./generate/session"
+import { IsaacModel, type MemoryPlan, type PlanOptions } from "./model"
+import type { Backend, StoredType } from "./ops/backend"
 import { PROMPT_PROFILE_FILE, type PromptProfile, promptProfileOf } from "./perception"
 import {
   ChatTemplate,
@@ -34,7 +34,7 @@ import {
   type RgbImage,
   Tokenizer,
 } from "./processor"
-import { openCheckpoint } from "./weights/checkpoint"
+import { type Checkpoint, openCheckpoint } from "./weights/checkpoint"
 import { type FileSet, readJson } from "./weights/source"
 
 export type * from "./answer"
@@ -46,21 +46,18 @@ export type { DecoderCache, ForwardInput } from "./model"
 export type { ProcessorOutput } from "./processor"
 export { fromPlain, type PlainTensorStream, type TensorStream, toPlain } from "./stream"
 
+/** Conversations that may be full at the same time; memory is taken as they grow. */
+const CONVERSATIONS = 4
 /** Context of a conversation, unless asked for more. */
 const DEFAULT_CONTEXT = 4096
 const DEFAULT_NEW_TOKENS = 1024
 const DTYPES: readonly DtypeChoice[] = ["auto", "f32", "bf16", "q8", "q4"]
-/** Bytes of image embeddings kept for the next question about the same pictures, unless asked for more. */
-const DEFAULT_IMAGE_MEMORY = 256 << 20
+/** Image embeddings kept for the next question about the same pictures. */
+const IMAGE_CACHE_BYTES = 256 << 20
 
 export interface EngineLoadOptions extends LoadOptions {
   /** What answers call the model. Default: the name of its files. */
   readonly name?: string
-}
-
-export interface EngineMemory extends SessionUsage {
-  readonly used: number
-  readonly peak: number
 }
 
 interface EngineParts {
@@ -108,12 +105,11 @@ export class IsaacEngine implements AsyncDisposable {
     onProgress?.({ stage: "backend", fraction: 1, message: `${name} (${isa})` })
     try {
       // 2. Config and weights.
-      const checkpoint = await openCheckpoint(files)
+      const { checkpoint, storage } = await openFitting(files, platform, backend, options)
       let model: IsaacModel
       try {
         model = await IsaacModel.load(checkpoint, backend, {
-          stored: dtype,
-          maxContext: asked ?? DEFAULT_CONTEXT,
+          ...storage,
           signal,
           onProgress: ({ loaded, total, tensor }) =>
             onProgress?.({ stage: "weights", fraction: loaded / total, message: tensor }),
@@ -142,13 +138,22 @@ export class IsaacEngine implements AsyncDisposable {
       )
 
       // 4. What conversations share.
-      const pool = newPool(model, kernelFlag, maxContext, platform, options)
+      const pool: SessionPool = {
+        model,
+        cache: model.newCache(CONVERSATIONS * maxContext),
+        images: new ImageCache(backend, IMAGE_CACHE_BYTES),
+        kernelFlag,
+        slots: new Set(),
+        maxContext,
+        closed: false,
+      }
       const info: EngineInfo = {
         model: options.name ?? files.name,
         backend: name,
         isa,
         threads: backend.info.threads,
-        dtype,
+        dtype: storage.dtype,
+        kvDtype: model.kvStored,
         maxContext,
         refused,
         loadMs: performance.now() - start,
@@ -265,9 +270,9 @@ export class IsaacEngine implements AsyncDisposable {
     return this.#parts.pool.kernelFlag.run(run, signal)
   }
 
-  /** Bytes that the backend has in use, now and at most, and what of them sessions and pictures take. */
-  memory(): EngineMemory {
-    return { ...this.model.backend.memory(), ...this.#parts.pool.usage() }
+  /** Bytes that the backend has in use, now and at most. */
+  memory(): { readonly used: number; readonly peak: number } {
+    return this.model.backend.memory()
   }
 
   /** Free everything. Whatever still runs fails at its next token. */
@@ -284,34 +289,41 @@ export class IsaacEngine implements AsyncDisposable {
   }
 }
 
-/** What the sessions of an engine share, with memory as asked for or as there is. */
-function newPool(
-  model: IsaacModel,
-  kernelFlag: KernelFlag,
-  maxContext: number,
-  { machineMemory }: Platform,
-  options: EngineLoadOptions,
-): SessionPool {
-  const { backend, config } = model
-  const imageMemory = memoryOption("imageMemory", options.imageMemory, 0, DEFAULT_IMAGE_MEMORY)
-  const empty = model.newCache(maxContext)
-  const [least, full] = [empty.growth([0], 1), empty.growth([0], maxContext)]
-  empty.free()
-  const prompt = 4 * maxContext * config.text.hiddenSize * 4 // its embeddings, while they are put together
-  const sessionMemory = memoryOption(
-    "sessionMemory",
-    options.sessionMemory,
-    least,
-    defaultSessionMemory({
-      limit: backend.info.memoryLimit,
-      used: backend.memory().used,
-      working: planMemory(config, { prefillTokens: LARGEST_CHUNK }).activations + prompt,
-      images: imageMemory,
-      machine: machineMemory,
-      full,
-    }),
-  )
-  return new SessionPool({ model, kernelFlag, maxContext, sessionMemory, imageMemory })
+interface FittingCheckpoint {
+  readonly checkpoint: Checkpoint
+  readonly storage: Required<Omit<PlanOptions, "memoryLimit">> & { readonly dtype: StoredType }
+}
+
+/** The checkpoint, or its packed copy, and how it will be kept so that it fits. The caller closes it. */
+async function openFitting(
+  files: FileSet,
+  platform: Platform,
+  backend: Backend,
+  { dtype = "auto", maxContext = DEFAULT_CONTEXT, cache = true, signal, onProgress }: EngineLoadOptions,
+): Promise<FittingCheckpoint> {
+  const checkpoint = await openCheckpoint(files)
+  try {
+    const wish = { stored: dtype, maxContext, prefillTokens: LARGEST_CHUNK }
+    const { stored, kvStored, plan, notice } = await IsaacModel.plan(checkpoint, backend, wish)
+    if (notice !== undefined) onProgress?.({ stage: "notice", fraction: 0, message: notice })
+    const storage = { ...wish, stored, kvStored, dtype: mainType(plan) }
+    const isPacked = [...checkpoint.tensors.values()].some(({ dtype }) => dtype === "Q8")
+    if (stored !== "q8" || isPacked || !cache) return { checkpoint, storage }
+    const packed = await platform.packedFiles?.(files, checkpoint, backend, { signal, onProgress })
+    if (packed === undefined) return { checkpoint, storage }
+    const copy = await openCheckpoint(packed)
+    await checkpoint.close()
+    return { checkpoint: copy, storage }
+  } catch (error) {
+    await checkpoint.close()
+    throw error
+  }
+}
+
+/** The storage type that takes most of the memory: that of the matrices. */
+function mainType({ weightsByType }: MemoryPlan): StoredType {
+  const types = Object.entries(weightsByType) as [StoredType, number][]
+  return types.reduce((most, next) => (next[1] > most[1] ? next : most))[0]
 }
 
 /** A table may have more rows than there are tokens (they are padding), but every token needs its row. */

@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs"
 import { Command } from "commander"
 import { addAsk } from "./ask"
+import { addConvert } from "./convert"
 import { addDoctor } from "./doctor"
 import { EXIT, reportFailure } from "./failure"
 import { addInspect } from "./inspect"
@@ -33,6 +34,7 @@ function createProgram(terminal: Terminal): Command {
   addAsk(program, terminal)
   addTrace(program, terminal)
   addInspect(program, terminal)
+  addConvert(program, terminal)
   addDoctor(program, terminal)
   addSynth(program, terminal)
   return program

@@ -16,7 +16,7 @@ const BLOCK_BYTES = 16 << 20
 
 /**
  * All rows of a matrix, or all of a tensor of any shape as one row after another. Each block begins at a multiple of
- * `multiple` rows. Numbers are checked; packed tensors hold no numbers that could be.
+ * `multiple` rows. Numbers are checked here, packed ones by the backend that takes them.
  *
  * Throws not_finite naming the element, aborted (looked at before each block), and what the source throws.
  */
