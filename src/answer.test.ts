@@ -4,6 +4,7 @@ import { type Answer, type AnswerEvent, AnswerWriter } from "./answer"
 const engine = { model: "tiny", loadMs: 5 }
 const report = {
   finishReason: "stop",
+  stopped: null,
   promptTokens: 10,
   imageTokens: 4,
   reusedTokens: 0,
@@ -12,6 +13,7 @@ const report = {
   prefillMs: 2,
   decodeMs: 3,
   seed: 1,
+  heldText: "",
 } as const
 
 /** All events of a text that comes in pieces of `size`. */

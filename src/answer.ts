@@ -7,6 +7,7 @@
 
 import type { IsaacErrorCode } from "./errors"
 import type { FinishReason, GenerationReport } from "./generate/generation"
+import type { TokenLogprob } from "./generate/logprobs"
 import { type PictureSize, type PixelLeaf, toPixels } from "./perception/geometry"
 import { ReasoningStream } from "./perception/reasoning"
 import { TagStream } from "./perception/tag-stream"
@@ -45,9 +46,26 @@ export interface Answer {
   readonly pixels: readonly PixelLeaf[]
   readonly usage: Usage
   readonly finishReason: FinishReason
+  /** The stop text that ended the answer, of which it is no part; null when something else did. */
+  readonly stopped: string | null
   readonly timings: Timings
   /** Tags that could not be read; they stay in the text. */
   readonly issues: readonly TagIssue[]
+  /**
+   * Every token that the model produced, those of its reasoning, of a stop text and the end token included; there when
+   * `logprobs` was asked for.
+   */
+  readonly logprobs?: readonly TokenLogprob[]
+}
+
+/** One of several answers to the same question. */
+export interface Candidate extends Answer {
+  /** Mean of its tokens' log-probabilities at temperature 1, the end token included: higher is likelier. */
+  readonly score: number
+  /** Which one it was of those drawn: 0 … n-1. */
+  readonly sample: number
+  /** `ask` with this seed and the same options gives the same answer. */
+  readonly seed: number
 }
 
 /** What `ask` yields. Joined, the text deltas are the answer's text and the reasoning deltas its reasoning. */
@@ -89,10 +107,12 @@ export class AnswerWriter {
    * The end: what was held back, then the final event.
    *
    * @param report how the generation went; without one it was aborted before it began
+   * @param logprobs the tokens, if they were asked for
    */
   *end(
     engine: { readonly model: string; readonly loadMs: number },
     report?: GenerationReport,
+    logprobs?: readonly TokenLogprob[],
   ): Generator<AnswerEvent, void> {
     yield* this.#events(this.#reasoningStream.end())
     const last = this.#tags.end()
@@ -109,6 +129,7 @@ export class AnswerWriter {
         completion_tokens: report?.completionTokens ?? 0,
       },
       finishReason: report?.finishReason ?? "abort",
+      stopped: report?.stopped ?? null,
       timings: {
         load_ms: engine.loadMs,
         vision_ms: report?.visionMs ?? 0,
@@ -116,6 +137,7 @@ export class AnswerWriter {
         decode_ms: report?.decodeMs ?? 0,
       },
       issues: [...this.#tags.issues].sort((a, b) => a.span[0] - b.span[0]),
+      ...(logprobs && { logprobs }),
     }
     yield { type: "final", answer }
   }

@@ -11,7 +11,7 @@ export class Random {
 
   /** @param seed a non-negative integer up to 2⁵³-1 */
   constructor(seed: number) {
-    const mix = splitmix32((seed >>> 0) ^ Math.imul(Math.floor(seed / 2 ** 32), 0x9e3779b1))
+    const mix = splitmix32(folded(seed))
     this.#state = Uint32Array.from([mix(), mix(), mix(), mix()])
   }
 
@@ -28,6 +28,25 @@ export class Random {
     s[3] = rotateLeft(s[3], 11)
     return out / 2 ** 32
   }
+}
+
+/** The seed of sample `index` of several that come from one seed: the first has the seed itself. 32 bits. */
+export function derivedSeed(seed: number, index: number): number {
+  if (index === 0) {
+    return seed
+  }
+  // Not the seed's own walk, which fills the state of its generator.
+  const mix = splitmix32(~folded(seed))
+  let derived = 0
+  for (let i = 0; i < index; i++) {
+    derived = mix()
+  }
+  return derived
+}
+
+/** A seed of up to 53 bits in 32. */
+function folded(seed: number): number {
+  return (seed >>> 0) ^ Math.imul(Math.floor(seed / 2 ** 32), 0x9e3779b1)
 }
 
 function rotateLeft(x: number, bits: number): number {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest"
+import { LogDistribution } from "./logprobs"
 import { Random } from "./random"
-import { logProbability, Sampler, type SamplingOptions } from "./sampler"
+import { Sampler, type SamplingOptions } from "./sampler"
 
 const row = (...logits: number[]) => Float32Array.from(logits)
 
@@ -24,7 +25,7 @@ describe("Sampler", () => {
     const logits = row(0, 1, 0.5, 99, 98)
     expect(new Sampler(3).next(logits)).toBe(1)
     expect(histogram(logits, 3, { temperature: 50, seed: 1 }).reduce((a, b) => a + b)).toBeCloseTo(1)
-    expect(logProbability(logits, 1, 3)).toBeCloseTo(1 - Math.log(1 + Math.E + Math.exp(0.5)), 6)
+    expect(new LogDistribution(logits, 3).of(1)).toBeCloseTo(1 - Math.log(1 + Math.E + Math.exp(0.5)), 6)
   })
 
   it("draws in proportion to softmax(logits / temperature)", () => {

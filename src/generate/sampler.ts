@@ -1,20 +1,25 @@
 /**
- * From logits to the next token: greedy, or drawn at a temperature from the top-k and top-p candidates.
+ * From logits to the next token: greedy, or drawn at a temperature from the top-k, top-p and min-p candidates.
  *
- * The logits come as plain numbers and everything here is double arithmetic, so that a seed gives the same tokens on
- * every backend whose logits agree.
+ * The steps, in this order: logit bias and penalties (`penalties.ts`; they count when greedy too), temperature, top-k,
+ * top-p, min-p, draw. The logits come as plain numbers and everything here is double arithmetic, so that a seed gives
+ * the same tokens on every backend whose logits agree.
  */
 
 import { IsaacError } from "../errors"
+import { numberIn } from "./option-ranges"
+import { Penalties, type PenaltyOptions, type TokenLookup } from "./penalties"
 import { Random } from "./random"
 
-export interface SamplingOptions {
+export interface SamplingOptions extends PenaltyOptions {
   /** 0 (the default) takes the likeliest token; higher draws more freely. */
   readonly temperature?: number
   /** Draw from the k likeliest tokens only; 0 (the default) sets no limit. */
   readonly topK?: number
-  /** Draw from the fewest tokens whose probabilities reach this sum; 1 (the default) sets no limit. */
+  /** Draw from the fewest tokens whose probabilities reach this sum; 1 (the default) sets no limit, 0 leaves one. */
   readonly topP?: number
+  /** Draw from tokens at least this fraction as likely as the likeliest; 0 (the default) sets no limit. */
+  readonly minP?: number
   /** Same seed, same tokens; default: a random one. */
   readonly seed?: number
 }
@@ -26,31 +31,44 @@ interface Candidates {
   readonly weights: Float64Array
 }
 
-/** Picks tokens from rows of logits. Holds the random state, so one sampler belongs to one generation. */
+/** What a sampler may know of its answer's surroundings. */
+export interface SamplerContext {
+  /** Ids of the prompt's text; asked for only when they matter. */
+  readonly prompt?: () => Iterable<number>
+  /** Finds the tokens that `logitBias` names by their text. */
+  readonly idsOf?: TokenLookup
+}
+
+/** Picks tokens from rows of logits. Holds the random state and the tokens seen: one sampler belongs to one answer. */
 export class Sampler {
   readonly temperature: number
   readonly topK: number
   readonly topP: number
+  readonly minP: number
   /** The seed in use, also when it was drawn at random: give it again to repeat the answer. */
   readonly seed: number
   /** Ids 0 … size-1 may be picked. */
   readonly size: number
   readonly #random: Random
+  readonly #penalties: Penalties
 
   /**
    * @param size ids that the tokenizer has: the embedding has more rows than that, which are never sampled
+   * Throws bad_input for options out of range.
    */
-  constructor(size: number, options: SamplingOptions = {}) {
+  constructor(size: number, options: SamplingOptions = {}, context: SamplerContext = {}) {
     this.size = size
-    this.temperature = inRange("temperature", options.temperature ?? 0, 0, 100, false)
-    this.topK = inRange("topK", options.topK ?? 0, 0, Number.MAX_SAFE_INTEGER, true)
-    this.topP = inRange("topP", options.topP ?? 1, 0, 1, false)
-    this.seed = inRange("seed", options.seed ?? randomSeed(), 0, Number.MAX_SAFE_INTEGER, true)
+    this.temperature = numberIn("temperature", options.temperature ?? 0, { low: 0, high: 100 })
+    this.topK = numberIn("topK", options.topK ?? 0, { low: 0, high: Number.MAX_SAFE_INTEGER, integer: true })
+    this.topP = numberIn("topP", options.topP ?? 1, { low: 0, high: 1 })
+    this.minP = numberIn("minP", options.minP ?? 0, { low: 0, high: 1 })
+    this.seed = checkSeed(options.seed)
     this.#random = new Random(this.seed)
+    this.#penalties = new Penalties(size, options, context.prompt ?? (() => []), context.idsOf)
   }
 
   /**
-   * The next token for one row of logits.
+   * The next token for one row of logits; from then on it counts as seen.
    *
    * @param logits [V], V ≥ size
    * Throws not_finite when a logit that may be picked is NaN or +∞, or all are −∞.
@@ -59,7 +77,13 @@ export class Sampler {
     if (logits.length < this.size) {
       throw new IsaacError("bad_input", `${logits.length} logits for a tokenizer of ${this.size} ids`)
     }
-    const best = argmax(logits, this.size)
+    const id = this.#pick(this.#penalties.adjust(logits))
+    this.#penalties.add(id)
+    return id
+  }
+
+  #pick(logits: Float32Array | Float64Array): number {
+    const best = largest(logits, this.size)
     if (this.temperature === 0 || this.topK === 1) {
       return best
     }
@@ -79,15 +103,17 @@ export class Sampler {
     return ids[ids.length - 1] // rounding left a crumb behind the last one
   }
 
-  #candidates(logits: Float32Array, max: number): Candidates {
-    // 1. Probabilities up to a factor: weights [size].
+  #candidates(logits: Float32Array | Float64Array, max: number): Candidates {
+    // 1. Probabilities up to a factor, that of the likeliest token being 1: weights [size].
     const weights = new Float64Array(this.size)
     for (let id = 0; id < this.size; id++) {
       weights[id] = Math.exp((logits[id] - max) / this.temperature)
     }
     // 2. Sort those that can be among the chosen; sorting all 150k for each token would cost more than a decode step.
     const floor =
-      this.topK > 0 && this.topK < this.size ? kthLargest(weights, this.topK) : nucleusFloor(weights, this.topP)
+      this.topK > 0 && this.topK < this.size
+        ? kthLargest(weights, this.topK)
+        : Math.max(nucleusFloor(weights, this.topP), this.minP)
     const chosen: number[] = []
     for (let id = 0; id < this.size; id++) {
       if (weights[id] >= floor && weights[id] > 0) {
@@ -111,26 +137,16 @@ export class Sampler {
       }
       chosen.length = Math.max(count, 1)
     }
+    // 4. Nothing that is much less likely than the likeliest, which is the first.
+    while (weights[chosen[chosen.length - 1]] < this.minP) {
+      chosen.pop()
+    }
     return { ids: Int32Array.from(chosen), weights: Float64Array.from(chosen, (id) => weights[id]) }
   }
 }
 
-/**
- * Natural logarithm of the softmax probability of `id` among ids 0 … size-1, at temperature 1.
- *
- * @param logits [V]
- */
-export function logProbability(logits: Float32Array, id: number, size: number): number {
-  const max = logits[argmax(logits, size)]
-  let sum = 0
-  for (let i = 0; i < size; i++) {
-    sum += Math.exp(logits[i] - max)
-  }
-  return logits[id] - max - Math.log(sum)
-}
-
 /** Index of the largest of the first `size` numbers, the first one on a tie. Throws not_finite on NaN. */
-function argmax(logits: Float32Array, size: number): number {
+export function largest(logits: Float32Array | Float64Array, size: number): number {
   let best = -1
   let max = Number.NEGATIVE_INFINITY
   for (let id = 0; id < size; id++) {
@@ -197,15 +213,11 @@ function kthLargest(values: Float64Array, k: number): number {
   return v[target]
 }
 
-function inRange(name: string, value: number, low: number, high: number, integer: boolean): number {
-  if (typeof value !== "number" || !(value >= low && value <= high) || (integer && !Number.isInteger(value))) {
-    const kind = integer ? "an integer" : "a number"
-    const limit = high === Number.MAX_SAFE_INTEGER ? `of at least ${low}` : `from ${low} to ${high}`
-    throw new IsaacError("bad_input", `${name} is ${String(value)}; it must be ${kind} ${limit}`)
-  }
-  return value
-}
-
-function randomSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0]
+/** A seed that was given, or one drawn at random. Throws bad_input. */
+export function checkSeed(seed: number | undefined): number {
+  return numberIn("seed", seed ?? crypto.getRandomValues(new Uint32Array(1))[0], {
+    low: 0,
+    high: Number.MAX_SAFE_INTEGER,
+    integer: true,
+  })
 }
