@@ -1,5 +1,6 @@
 /** The engine in Node: files, sharp and the backends of this machine. */
 
+import { totalmem } from "node:os"
 import { fileURLToPath } from "node:url"
 import { packedFiles } from "./conversion-cache-node"
 import type { LoadOptions, Platform } from "./engine-options"
@@ -15,7 +16,13 @@ import type { FileSet } from "./weights/source"
 
 /** @param abortWord see `Platform` */
 export function nodePlatform(abortWord?: Int32Array): Platform {
-  return { selectBackend, readImage, decodeImage, packedFiles, abortWord }
+  return { selectBackend, readImage, decodeImage, packedFiles, machineMemory: machineMemory(), abortWord }
+}
+
+/** Bytes of memory, or what a container allows of them. */
+function machineMemory(): number {
+  const allowed = process.constrainedMemory?.() ?? 0
+  return allowed > 0 ? Math.min(allowed, totalmem()) : totalmem()
 }
 
 /**

@@ -37,6 +37,14 @@ export interface LoadOptions {
   /** Most tokens of one conversation, prompt and answer. Default: the model's maximum, at most 4096. */
   readonly maxContext?: number
   /**
+   * Most bytes of keys and values that all sessions hold together. When one needs more, sessions that are not answering
+   * lose theirs, the one used longest ago first, and compute them anew when they are asked again. Default: what the
+   * backend has left, at most a quarter of the machine's memory, at least one full session.
+   */
+  readonly sessionMemory?: number
+  /** Most bytes of image embeddings that are kept for the next question about a picture. Default 256 MiB. */
+  readonly imageMemory?: number
+  /**
    * Keep a large checkpoint's q8 form on disk, so that it is packed only once (Node; see docs/checkpoints.md). Default
    * true.
    */
@@ -121,6 +129,8 @@ export interface Platform {
     backend: Backend,
     options: Pick<LoadOptions, "signal" | "onProgress">,
   ): Promise<FileSet | undefined>
+  /** Bytes of memory of the machine, where that is known. */
+  readonly machineMemory?: number
   /** The word for `selectBackend`; in shared memory if another thread may want to abort. */
   readonly abortWord?: Int32Array
 }

@@ -20,9 +20,10 @@ import type {
 import { IsaacError } from "./errors"
 import { type AbortFlag, KernelFlag, signalOf } from "./generate/abort"
 import { Generation, type Vocabulary } from "./generate/generation"
-import { ImageCache } from "./generate/image-cache"
-import { LARGEST_CHUNK, Session, type SessionPool } from "./generate/session"
-import { IsaacModel, type MemoryPlan, type PlanOptions } from "./model"
+import { LARGEST_CHUNK, Session } from "./generate/session"
+import { defaultSessionMemory, memoryOption } from "./generate/session-memory"
+import { SessionPool, type SessionUsage } from "./generate/session-pool"
+import { IsaacModel, type MemoryPlan, type PlanOptions, planMemory } from "./model"
 import type { Backend, StoredType } from "./ops/backend"
 import { PROMPT_PROFILE_FILE, type PromptProfile, promptProfileOf } from "./perception"
 import {
@@ -46,18 +47,21 @@ export type { DecoderCache, ForwardInput } from "./model"
 export type { ProcessorOutput } from "./processor"
 export { fromPlain, type PlainTensorStream, type TensorStream, toPlain } from "./stream"
 
-/** Conversations that may be full at the same time; memory is taken as they grow. */
-const CONVERSATIONS = 4
 /** Context of a conversation, unless asked for more. */
 const DEFAULT_CONTEXT = 4096
 const DEFAULT_NEW_TOKENS = 1024
 const DTYPES: readonly DtypeChoice[] = ["auto", "f32", "bf16", "q8", "q4"]
-/** Image embeddings kept for the next question about the same pictures. */
-const IMAGE_CACHE_BYTES = 256 << 20
+/** Bytes of image embeddings kept for the next question about the same pictures, unless asked for more. */
+const DEFAULT_IMAGE_MEMORY = 256 << 20
 
 export interface EngineLoadOptions extends LoadOptions {
   /** What answers call the model. Default: the name of its files. */
   readonly name?: string
+}
+
+export interface EngineMemory extends SessionUsage {
+  readonly used: number
+  readonly peak: number
 }
 
 interface EngineParts {
@@ -138,15 +142,7 @@ export class IsaacEngine implements AsyncDisposable {
       )
 
       // 4. What conversations share.
-      const pool: SessionPool = {
-        model,
-        cache: model.newCache(CONVERSATIONS * maxContext),
-        images: new ImageCache(backend, IMAGE_CACHE_BYTES),
-        kernelFlag,
-        slots: new Set(),
-        maxContext,
-        closed: false,
-      }
+      const pool = newPool(model, kernelFlag, maxContext, platform, options)
       const info: EngineInfo = {
         model: options.name ?? files.name,
         backend: name,
@@ -164,6 +160,7 @@ export class IsaacEngine implements AsyncDisposable {
         size: Math.min(tokenizer.size, model.config.text.vocabSize),
         tokenBytes: (id) => tokenizer.tokenBytes(id),
         isSpecial: (id) => tokenizer.isSpecial(id),
+        encode: (text) => tokenizer.encode(text, { special: true }),
       }
       return new IsaacEngine({ info, model, textProcessor, vocabulary, profile, platform, pool, maxNewTokens })
     } catch (error) {
@@ -248,6 +245,7 @@ export class IsaacEngine implements AsyncDisposable {
       words += text
       yield* writer.push(text)
     }
+    yield* writer.push(generation.report.heldText)
 
     // 4. The whole answer.
     if (generation.report.finishReason !== "abort") {
@@ -270,9 +268,9 @@ export class IsaacEngine implements AsyncDisposable {
     return this.#parts.pool.kernelFlag.run(run, signal)
   }
 
-  /** Bytes that the backend has in use, now and at most. */
-  memory(): { readonly used: number; readonly peak: number } {
-    return this.model.backend.memory()
+  /** Bytes that the backend has in use, now and at most, and what of them sessions and pictures take. */
+  memory(): EngineMemory {
+    return { ...this.model.backend.memory(), ...this.#parts.pool.usage() }
   }
 
   /** Free everything. Whatever still runs fails at its next token. */
@@ -287,6 +285,36 @@ export class IsaacEngine implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }
+}
+
+/** What the sessions of an engine share, with memory as asked for or as there is. */
+function newPool(
+  model: IsaacModel,
+  kernelFlag: KernelFlag,
+  maxContext: number,
+  { machineMemory }: Platform,
+  options: EngineLoadOptions,
+): SessionPool {
+  const { backend, config } = model
+  const imageMemory = memoryOption("imageMemory", options.imageMemory, 0, DEFAULT_IMAGE_MEMORY)
+  const empty = model.newCache(maxContext)
+  const [least, full] = [empty.growth([0], 1), empty.growth([0], maxContext)]
+  empty.free()
+  const prompt = 4 * maxContext * config.text.hiddenSize * 4 // its embeddings, while they are put together
+  const sessionMemory = memoryOption(
+    "sessionMemory",
+    options.sessionMemory,
+    least,
+    defaultSessionMemory({
+      limit: backend.info.memoryLimit,
+      used: backend.memory().used,
+      working: planMemory(config, { prefillTokens: LARGEST_CHUNK }).activations + prompt,
+      images: imageMemory,
+      machine: machineMemory,
+      full,
+    }),
+  )
+  return new SessionPool({ model, kernelFlag, maxContext, sessionMemory, imageMemory })
 }
 
 interface FittingCheckpoint {

@@ -12,14 +12,14 @@ interface Entry {
 /** Least recently used images go first when there are more than `maxBytes` of them. */
 export class ImageCache {
   readonly #backend: Backend
-  readonly #maxBytes: number
+  readonly maxBytes: number
   /** In order of their last use. */
   readonly #entries = new Map<string, Entry>()
   #bytes = 0
 
   constructor(backend: Backend, maxBytes: number) {
     this.#backend = backend
-    this.#maxBytes = maxBytes
+    this.maxBytes = maxBytes
   }
 
   get bytes(): number {
@@ -57,8 +57,19 @@ export class ImageCache {
     if (entry !== undefined) {
       entry.users--
     }
+    this.#shrink(this.maxBytes)
+  }
+
+  /** Let go of every image that no prompt is using. False when there is none. */
+  clear(): boolean {
+    const before = this.#bytes
+    this.#shrink(0)
+    return this.#bytes < before
+  }
+
+  #shrink(maxBytes: number): void {
     for (const [oldest, { users, bytes, embeddings }] of this.#entries) {
-      if (this.#bytes <= this.#maxBytes) {
+      if (this.#bytes <= maxBytes) {
         return
       }
       if (users === 0) {

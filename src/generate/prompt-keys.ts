@@ -7,6 +7,17 @@
 
 import type { Event, Rows, TensorStream } from "../stream"
 
+/** What a session holds, in columns: for files and messages. */
+export interface HeldTokens {
+  /** [T] the id of a text token, the index inside its image of an image's. */
+  readonly ids: Int32Array
+  /** [T] which of `imageHashes` it belongs to; -1 for text. */
+  readonly images: Int32Array
+  readonly imageHashes: readonly string[]
+  /** [T·3] time, row, column as the rotary embedding uses them. */
+  readonly positions: Int32Array
+}
+
 /** Grows at its end as tokens are generated. */
 export class PromptKeys {
   /** Per token: the id of a text token, the index inside its image of an image's. */
@@ -26,7 +37,27 @@ export class PromptKeys {
     this.#positions.push(time, row, column)
   }
 
-  /** Append the first tokens of `other`. */
+  static of({ ids, images, imageHashes, positions }: HeldTokens): PromptKeys {
+    const keys = new PromptKeys()
+    for (const [i, id] of ids.entries()) {
+      const [time, row, column] = positions.subarray(3 * i, 3 * i + 3)
+      keys.push(id, images[i] < 0 ? undefined : imageHashes[images[i]], time, row, column)
+    }
+    return keys
+  }
+
+  held(): HeldTokens {
+    const imageHashes = [...new Set(this.#images.filter((hash) => hash !== undefined))]
+    const index = new Map(imageHashes.map((hash, i) => [hash, i]))
+    return {
+      ids: Int32Array.from(this.#ids),
+      images: Int32Array.from(this.#images, (hash) => (hash === undefined ? -1 : index.get(hash)!)),
+      imageHashes,
+      positions: Int32Array.from(this.#positions),
+    }
+  }
+
+  /** Append tokens start … end-1 of `other`. */
   append(other: PromptKeys, start: number, end: number): void {
     for (let i = start; i < end; i++) {
       const [time, row, column] = other.#positions.slice(3 * i, 3 * i + 3)

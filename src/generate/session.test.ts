@@ -7,9 +7,9 @@ import { openCheckpoint } from "../weights/checkpoint"
 import { openFolder } from "../weights/files-node"
 import { type AbortFlag, KernelFlag } from "./abort"
 import { Generation, type GenerationSetup } from "./generation"
-import { ImageCache } from "./image-cache"
 import { Random } from "./random"
-import { Session, type SessionPool } from "./session"
+import { Session } from "./session"
+import { SessionPool } from "./session-pool"
 
 const random = new Random(5)
 const ids = (n: number) => Array.from({ length: n }, () => Math.floor(random.next() * 512))
@@ -45,16 +45,8 @@ beforeEach(() => {
 })
 afterEach(() => pool.cache.free())
 
-function newPool(imageBytes = 1 << 20): SessionPool {
-  return {
-    model,
-    cache: model.newCache(2048),
-    images: new ImageCache(backend, imageBytes),
-    kernelFlag: new KernelFlag(),
-    slots: new Set(),
-    maxContext: 400,
-    closed: false,
-  }
+function newPool(imageMemory = 1 << 20, sessionMemory = 1 << 24): SessionPool {
+  return new SessionPool({ model, kernelFlag: new KernelFlag(), maxContext: 400, sessionMemory, imageMemory })
 }
 
 /** Logits of the last token without any session: the whole prompt in one pass. */
@@ -191,7 +183,7 @@ describe("sessions", () => {
     await session.dispose()
     await session.dispose()
     expect(pool.cache.bytes).toBe(0)
-    expect(pool.slots.size).toBe(0)
+    expect(pool.usage().sessions.open).toBe(0)
     await expect(session.prefill(prompt(text(1)))).rejects.toMatchObject({ code: "bad_input" })
     pool.closed = true
     await expect(new Session(pool).prefill(prompt(text(1)))).rejects.toThrow(/model was disposed/)
@@ -307,11 +299,11 @@ describe("generation", () => {
   })
 
   it("on its own opens a session and closes it", async () => {
-    const before = pool.slots.size
+    const before = pool.usage().sessions.open
     for await (const _ of new Generation(() => new Session(pool), stream(), setup())) {
-      expect(pool.slots.size).toBe(before + 1)
+      expect(pool.usage().sessions.open).toBe(before + 1)
     }
-    expect(pool.slots.size).toBe(before)
+    expect(pool.usage().sessions.open).toBe(before)
   })
 
   it.each([0, -1, 1.5, Number.NaN])("refuses maxNewTokens %j", (maxNewTokens) => {

@@ -7,28 +7,12 @@
  */
 
 import { IsaacError } from "../errors"
-import type { DecoderCache } from "../model/decoder-cache"
-import type { ForwardInput, IsaacModel } from "../model/isaac-model"
-import type { Tensor } from "../ops/backend"
+import type { ForwardInput } from "../model/isaac-model"
+import type { KvNumbers, Tensor } from "../ops/backend"
 import type { Event, TensorStream } from "../stream"
-import { type AbortFlag, checkAborted, type KernelFlag, yieldToEventLoop } from "./abort"
-import type { ImageCache } from "./image-cache"
-import { identifyPrompt, PromptKeys } from "./prompt-keys"
-
-/** What all sessions of an engine share. */
-export interface SessionPool {
-  readonly model: IsaacModel
-  /** Keys and values of all sessions, a slot each. */
-  readonly cache: DecoderCache
-  readonly images: ImageCache
-  readonly kernelFlag: KernelFlag
-  /** Slots in use. */
-  readonly slots: Set<number>
-  /** Most tokens of one session. */
-  readonly maxContext: number
-  /** The engine was disposed of, and everything here with it. */
-  closed: boolean
-}
+import { type AbortFlag, checkAborted, yieldToEventLoop } from "./abort"
+import { type HeldTokens, identifyPrompt, PromptKeys } from "./prompt-keys"
+import type { PoolMember, SessionPool } from "./session-pool"
 
 /** What became of a prompt. */
 export interface Prefilled {
@@ -40,34 +24,39 @@ export interface Prefilled {
   readonly prefillMs: number
 }
 
-/** The decoder gives up its thread after about so many milliseconds of a prompt. */
+/** The decoder gives up its thread after about so many milliseconds of a prompt. Then other sessions have their turn. */
 const CHUNK_MS = 50
 const FIRST_CHUNK = 64
 const SMALLEST_CHUNK = 16
 export const LARGEST_CHUNK = 512
 
-export class Session implements AsyncDisposable {
+export class Session implements PoolMember, AsyncDisposable {
   readonly #pool: SessionPool
   readonly #slot: number
   /** What the slot holds, token by token. */
   readonly #keys = new PromptKeys()
   #chunk = FIRST_CHUNK
-  #busy = false
+  /** Claimed for a generation. */
+  #claimed = false
+  /** Computations that are under way. */
+  #computing = 0
+  /** Made room for others since its last prompt. */
+  #evicted = false
   #disposed = false
 
   constructor(pool: SessionPool) {
     this.#pool = pool
-    let slot = 0
-    while (pool.slots.has(slot)) {
-      slot++
-    }
-    pool.slots.add(slot)
-    this.#slot = slot
+    this.#slot = pool.enter(this)
   }
 
   /** Tokens that the session holds. */
   get length(): number {
     return this.#keys.length
+  }
+
+  /** Whether its keys and values may be taken away, because nothing goes on from them now. */
+  get idle(): boolean {
+    return !this.#claimed && this.#computing === 0
   }
 
   /** Whether there is room for one more token. */
@@ -78,24 +67,48 @@ export class Session implements AsyncDisposable {
   /** Claim the session for one generation; call the result when it is over. Throws bad_input while another one runs. */
   claim(): () => void {
     this.#check()
-    if (this.#busy) {
+    if (this.#claimed) {
       throw new IsaacError("bad_input", "this session is answering already; await that answer or abort it first")
     }
-    this.#busy = true
+    this.#claimed = true
+    this.#pool.touch(this)
     return () => {
-      this.#busy = false
+      this.#claimed = false
+      this.#pool.touch(this)
     }
+  }
+
+  /** Note a computation; call the result when it is over. */
+  beginComputing(): () => void {
+    this.#computing++
+    this.#pool.touch(this)
+    return () => {
+      this.#computing--
+      this.#pool.touch(this)
+    }
+  }
+
+  /** Let go of the keys and values, to make room for another session. The next prompt computes them anew. */
+  evict(): void {
+    this.truncate(0)
+    this.#evicted = true
   }
 
   /**
    * Bring the session to the end of a prompt.
    *
    * @param prompt all of it, batch 1
-   * Throws too_long when the prompt does not fit, aborted when the flag was set; what was computed till then stays.
+   * Throws too_long when the prompt does not fit, out_of_memory, aborted when the flag was set; what was computed till
+   * then stays.
    */
-  async prefill(prompt: TensorStream, abort?: AbortFlag): Promise<Prefilled> {
+  prefill(prompt: TensorStream, abort?: AbortFlag): Promise<Prefilled> {
+    return computing([this], () => this.#prefill(prompt, abort))
+  }
+
+  async #prefill(prompt: TensorStream, abort: AbortFlag | undefined): Promise<Prefilled> {
     this.#check()
-    const { model, maxContext } = this.#pool
+    const pool = this.#pool
+    const { model, maxContext } = pool
     const [batch, tokens] = prompt.shape
     if (batch !== 1 || tokens === 0) {
       throw new IsaacError("bad_input", `a prompt is one stream of at least one token, not [${batch}, ${tokens}]`)
@@ -113,9 +126,11 @@ export class Session implements AsyncDisposable {
     checkAborted(abort)
     const reused = Math.min(this.#keys.commonPrefix(keys), tokens - 1)
     this.truncate(reused)
+    this.#evicted = false
+    pool.reserve([this.#slot], tokens - reused) // a prompt that has no room fails before anything is computed
     const rest = prompt.slice(reused, tokens)
 
-    const images = new ImageLease(this.#pool)
+    const images = new ImageLease(pool)
     let embedded: Tensor | undefined
     const prefillStart = performance.now()
     try {
@@ -127,7 +142,7 @@ export class Session implements AsyncDisposable {
 
       // 3. Embed the rest.
       const imageTokens = images.tokens
-      embedded = this.#pool.kernelFlag.run(() => model.embedStream(rest, { imageTokens }), abort) // [1, T', D]
+      embedded = pool.compute(() => model.embedStream(rest, { imageTokens }), abort) // [1, T', D]
 
       // 4. The decoder, in chunks.
       const logits = await this.#decodeChunks(prompt, keys, reused, embedded, abort)
@@ -155,13 +170,26 @@ export class Session implements AsyncDisposable {
    *
    * @param ids [S·T], those of the first session first
    * @returns the logits that follow each of them, [S·T·V]
-   * Throws too_long when one has no room for them. A pass that is broken off leaves all sessions as they were.
+   * Throws too_long when one has no room for them, out_of_memory, bad_input when one has lost what it would go on from.
+   * A pass that is broken off leaves all sessions as they were.
    */
-  static async advance(sessions: readonly Session[], ids: Int32Array, abort?: AbortFlag): Promise<Float32Array> {
-    const { model, cache, kernelFlag, maxContext } = sessions[0].#pool
+  static advance(sessions: readonly Session[], ids: Int32Array, abort?: AbortFlag): Promise<Float32Array> {
+    return computing(sessions, () => Session.#advance(sessions, ids, abort))
+  }
+
+  static async #advance(
+    sessions: readonly Session[],
+    ids: Int32Array,
+    abort: AbortFlag | undefined,
+  ): Promise<Float32Array> {
+    const pool = sessions[0].#pool
+    const { model, cache, maxContext } = pool
     const tokens = ids.length / sessions.length
     for (const session of sessions) {
       session.#check()
+      if (session.#evicted) {
+        throw new IsaacError("bad_input", "the session's keys and values made room for others; give it a whole prompt")
+      }
       if (session.length + tokens > maxContext) {
         throw new IsaacError("too_long", `the session is full: it holds ${session.length} of ${maxContext} tokens`)
       }
@@ -176,7 +204,8 @@ export class Session implements AsyncDisposable {
       slots,
       logits: tokens === 1 ? "last" : "all",
     }
-    const { logits } = kernelFlag.run(() => model.forward(input, hooks), abort) // [S, V] or [S, T, V]
+    pool.reserve(slots, tokens)
+    const { logits } = Session.#run(sessions, () => model.forward(input, hooks), abort) // [S, V] or [S, T, V]
     for (const [s, session] of sessions.entries()) {
       for (let t = 0; t < tokens; t++) {
         const position = starts[s] + t
@@ -200,11 +229,50 @@ export class Session implements AsyncDisposable {
     try {
       this.#pool.cache.copy(this.#slot, copy.#slot, this.length)
     } catch (error) {
-      this.#pool.slots.delete(copy.#slot)
+      this.#pool.leave(copy)
       throw error
     }
     copy.#keys.append(this.#keys, 0, this.length)
+    copy.#evicted = this.#evicted
     return copy
+  }
+
+  /** What the session holds; `exportLayer` has the keys and values that belong to it. */
+  held(): HeldTokens {
+    this.#check()
+    return this.#keys.held()
+  }
+
+  /** Keys and values of one layer, [2, length, kvHeads, headDim], as they are stored. */
+  exportLayer(layer: number): Promise<KvNumbers> {
+    this.#check()
+    return this.#pool.cache.export(this.#slot, layer)
+  }
+
+  /**
+   * Take over, into a new session, what `held` and `exportLayer` gave.
+   *
+   * Throws bad_input or not_finite for numbers that are none, out_of_memory; the session is empty then.
+   */
+  restore(held: HeldTokens, layer: (index: number) => Promise<KvNumbers>): Promise<void> {
+    return computing([this], async () => {
+      this.#check()
+      const pool = this.#pool
+      const { cache, model } = pool
+      this.truncate(0)
+      try {
+        pool.reserve([this.#slot], held.ids.length)
+        for (let i = 0; i < model.config.text.layers; i++) {
+          const numbers = await layer(i)
+          this.#check()
+          pool.compute(() => cache.import(this.#slot, i, numbers), undefined)
+        }
+        cache.commit(this.#slot, held.positions)
+        this.#keys.append(PromptKeys.of(held), 0, held.ids.length)
+      } finally {
+        if (!pool.closed && !this.#disposed) cache.truncate(this.length, this.#slot)
+      }
+    })
   }
 
   /** Free the session's keys and values. A generation that is running on it fails at its next token. */
@@ -213,7 +281,7 @@ export class Session implements AsyncDisposable {
       if (!this.#pool.closed) {
         this.truncate(0)
       }
-      this.#pool.slots.delete(this.#slot)
+      this.#pool.leave(this)
       this.#disposed = true
     }
   }
@@ -245,6 +313,7 @@ export class Session implements AsyncDisposable {
           modality: modality.subarray(at, end),
           logits: end === tokens ? "last" : "none", // lm_head is needed for the last token only
         },
+        end - at,
         abort,
       )
       this.#keys.append(keys, at, end)
@@ -260,10 +329,24 @@ export class Session implements AsyncDisposable {
   }
 
   /** One pass of the decoder over new tokens of this slot; when it is broken off, the slot stays as it was. */
-  #forward(input: Omit<ForwardInput, "cache" | "slots">, abort: AbortFlag | undefined): Tensor | undefined {
-    const { model, cache, kernelFlag } = this.#pool
+  #forward(input: Omit<ForwardInput, "cache" | "slots">, tokens: number, abort?: AbortFlag): Tensor | undefined {
+    const { model, cache } = this.#pool
     const hooks = { checkAbort: () => checkAborted(abort) }
-    return kernelFlag.run(() => model.forward({ ...input, cache, slots: [this.#slot] }, hooks).logits, abort)
+    this.#pool.reserve([this.#slot], tokens)
+    return Session.#run([this], () => model.forward({ ...input, cache, slots: [this.#slot] }, hooks).logits, abort)
+  }
+
+  /** A pass over tokens that come to these sessions. The room it took for them goes with it when it fails. */
+  static #run<T>(sessions: readonly Session[], pass: () => T, abort: AbortFlag | undefined): T {
+    const pool = sessions[0].#pool
+    try {
+      return pool.compute(pass, abort)
+    } catch (error) {
+      if (!pool.closed) {
+        for (const session of sessions) pool.cache.truncate(session.length, session.#slot)
+      }
+      throw error
+    }
   }
 
   /** Logits as numbers; their tensor is freed. */
@@ -276,10 +359,13 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  /** Size the next chunk so that the thread looks at the event loop (or at shared memory, between layers) often enough. */
+  /**
+   * Size the next chunk so that the thread looks at the event loop often enough. A session that is alone needs to hear
+   * of aborts only, which shared memory tells between layers.
+   */
   #adaptChunk(elapsedMs: number): void {
-    const { kernelFlag, model } = this.#pool
-    const looks = kernelFlag.shared ? model.config.text.layers : 1
+    const { kernelFlag, model, running } = this.#pool
+    const looks = kernelFlag.shared && running === 1 ? model.config.text.layers : 1
     const fitting = Math.floor((this.#chunk * CHUNK_MS * looks) / Math.max(elapsedMs, 1e-3))
     this.#chunk = Math.max(SMALLEST_CHUNK, Math.min(LARGEST_CHUNK, fitting))
   }
@@ -291,6 +377,16 @@ export class Session implements AsyncDisposable {
     if (this.#disposed) {
       throw new IsaacError("bad_input", "this session was disposed of; open a new one")
     }
+  }
+}
+
+/** While it runs, these sessions are not idle. */
+async function computing<T>(sessions: readonly Session[], run: () => Promise<T>): Promise<T> {
+  const ends = sessions.map((session) => session.beginComputing())
+  try {
+    return await run()
+  } finally {
+    for (const end of ends) end()
   }
 }
 
@@ -308,12 +404,12 @@ class ImageLease {
 
   /** Find or compute the tokens [n, D] of an image. */
   async take(event: Event, hash: string, abort: AbortFlag | undefined): Promise<void> {
-    const { model, images, kernelFlag } = this.#pool
+    const { model, images } = this.#pool
     let tokens = images.acquire(hash)
     if (tokens === undefined) {
       const start = performance.now()
       const hooks = { checkAbort: () => checkAborted(abort) }
-      const encoded = kernelFlag.run(() => model.encodeImages([event], hooks), abort) // [n, D]
+      const encoded = this.#pool.compute(() => model.encodeImages([event], hooks), abort) // [n, D]
       this.encodeMs += performance.now() - start
       tokens = images.add(hash, encoded)
       await yieldToEventLoop()

@@ -6,7 +6,7 @@
  * dropping tokens from the end then restores the right rope_delta by itself.
  */
 
-import type { Backend, KvCache } from "../ops/backend"
+import type { Backend, KvCache, KvNumbers } from "../ops/backend"
 import type { TextConfig } from "./config"
 import { ropeDelta } from "./mrope"
 
@@ -71,6 +71,22 @@ export class DecoderCache {
   /** Keep the first `length` tokens of the slot. */
   truncate(length: number, slot = 0): void {
     this.#backend.kvCommit(this.kv, slot, Math.min(length, this.length(slot)))
+  }
+
+  /** Bytes that `tokens` more tokens of each of these slots will take. */
+  growth(slots: readonly number[], tokens: number): number {
+    const sequences = slots.map((slot) => ({ slot, start: this.length(slot), length: tokens }))
+    return this.#backend.kvGrowth(this.kv, sequences)
+  }
+
+  /** One layer of the slot's keys and values, [2, length, kvHeads, headDim], as they are stored. */
+  export(slot: number, layer: number): Promise<KvNumbers> {
+    return this.#backend.kvExport(this.kv, slot, layer, this.length(slot))
+  }
+
+  /** Write one layer of what `export` gave to an empty slot; `commit` takes it over when all layers are in. */
+  import(slot: number, layer: number, numbers: KvNumbers): void {
+    this.#backend.kvImport(this.kv, slot, layer, numbers)
   }
 
   /** Make slot `to` the first `length` tokens of slot `from`; whole blocks are shared. */
