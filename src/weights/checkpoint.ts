@@ -157,7 +157,7 @@ function checkpoint(
     if (!found) throw new IsaacError("bad_checkpoint", `${name} has no tensor ${tensor}`)
     return found
   }
-  const readPart = (tensor: string, offset: number, length: number): Promise<Uint8Array> => {
+  const readPart = async (tensor: string, offset: number, length: number): Promise<Uint8Array> => {
     const { source, info } = place(tensor)
     if (offset < 0 || length < 0 || offset + length > info.bytes) {
       throw new IsaacError("internal", `${tensor} has ${info.bytes} bytes, not ${offset}…${offset + length}`)
