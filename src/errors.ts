@@ -49,3 +49,48 @@ export class IsaacError extends Error {
 export function isIsaacError(value: unknown): value is IsaacError {
   return value instanceof Error && value.name === "IsaacError" && typeof (value as { code?: unknown }).code === "string"
 }
+
+/** Longest text of a stranger's value in a message. */
+const SHOWN = 120
+
+/**
+ * A value out of a stranger's file, for a message: like JSON, short, without control characters (they would reach
+ * people's terminals), and never throwing, however deep or odd the value is.
+ */
+export function shown(value: unknown, longest = SHOWN): string {
+  let text = ""
+  const write = (part: unknown, depth: number): void => {
+    if (text.length > longest) return
+    if (part === null || typeof part !== "object") {
+      // Long texts are cut before they are quoted.
+      text += typeof part === "string" ? JSON.stringify(part.slice(0, longest + 1)) : String(part)
+    } else if (depth === 4) {
+      text += "…"
+    } else if (Array.isArray(part)) {
+      text += "["
+      for (let i = 0; i < part.length && text.length <= longest; i++) {
+        if (i > 0) text += ","
+        write(part[i], depth + 1)
+      }
+      text += "]"
+    } else {
+      text += "{"
+      for (const key of Object.keys(part)) {
+        if (text.length > longest) break
+        text += `${text.endsWith("{") ? "" : ","}${JSON.stringify(key.slice(0, longest + 1))}:`
+        write((part as Record<string, unknown>)[key], depth + 1)
+      }
+      text += "}"
+    }
+  }
+  write(value, 0)
+  return plainText(text.length > longest ? `${text.slice(0, longest)}…` : text)
+}
+
+/** A text with its control characters, and those that turn the direction of writing, written as escapes. */
+export function plainText(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cs}\u2028-\u202e\u2066-\u2069\ufeff]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  )
+}

@@ -6,7 +6,7 @@
  * size; the few defaults are those of the reference's config classes, which leave a field out when it has its default.
  */
 
-import { IsaacError } from "../errors"
+import { IsaacError, shown } from "../errors"
 
 /** The decoder (Qwen3). */
 export interface TextConfig {
@@ -83,6 +83,9 @@ interface ConfigFiles {
 
 /** Largest size or count that a config may name; the published ones stay below 2¹⁸. */
 const MAX_COUNT = 1 << 24
+
+/** Most layers of the decoder or the vision tower; the published ones have 28 and 27. Tables are made for each. */
+const MAX_LAYERS = 1024
 
 /**
  * Read config.json, generation_config.json and processor_config.json (parsed) into sizes. Throws bad_config naming the
@@ -170,7 +173,7 @@ function parseText(config: Json, nested: Json | undefined, tensors: TensorShapes
   ])
   return {
     hiddenSize,
-    layers: count(field("num_hidden_layers"), "num_hidden_layers"),
+    layers: count(field("num_hidden_layers"), "num_hidden_layers", MAX_LAYERS),
     heads,
     kvHeads,
     headDim,
@@ -241,7 +244,7 @@ function parseVision(config: Json, vision: Json, processorConfig: Json | undefin
   }
   return {
     hiddenSize,
-    layers: count(own("num_hidden_layers"), "vision_config.num_hidden_layers"),
+    layers: count(own("num_hidden_layers"), "vision_config.num_hidden_layers", MAX_LAYERS),
     heads,
     headDim: hiddenSize / heads,
     intermediateSize: count(own("intermediate_size"), "vision_config.intermediate_size"),
@@ -289,7 +292,7 @@ function stopIds(config: Json, nested: Json | undefined, generationConfig: Json 
     if (value === undefined || value === null) continue
     for (const id of Array.isArray(value) ? value : [value]) {
       if (!Number.isSafeInteger(id) || id < 0) {
-        throw bad(`${where}: eos_token_id is ${JSON.stringify(value)}; a token id or a list of them is needed`)
+        throw bad(`${where}: eos_token_id is ${shown(value)}; a token id or a list of them is needed`)
       }
       ids.add(id)
     }
@@ -301,8 +304,7 @@ function tokenId(key: string, ...objects: readonly (Json | undefined)[]): number
   for (const object of objects) {
     const value = object?.[key]
     if (value === undefined || value === null) continue
-    if (!Number.isSafeInteger(value) || (value as number) < 0)
-      throw bad(`${key} is ${JSON.stringify(value)}, no token id`)
+    if (!Number.isSafeInteger(value) || (value as number) < 0) throw bad(`${key} is ${shown(value)}, no token id`)
     return value as number
   }
   return undefined
@@ -310,7 +312,7 @@ function tokenId(key: string, ...objects: readonly (Json | undefined)[]): number
 
 function visionToken(config: Json): string {
   const value = config.vision_token ?? "<image>"
-  if (typeof value !== "string" || value === "") throw bad(`vision_token is ${JSON.stringify(value)}, not a text`)
+  if (typeof value !== "string" || value === "") throw bad(`vision_token is ${shown(value)}, not a text`)
   return value
 }
 
@@ -319,7 +321,7 @@ function visionToken(config: Json): string {
 function section(parent: Json | undefined, key: string): Json | undefined {
   const value = parent?.[key]
   if (value === undefined || value === null) return undefined
-  if (typeof value !== "object" || Array.isArray(value)) throw bad(`${key} is ${JSON.stringify(value)}, not an object`)
+  if (typeof value !== "object" || Array.isArray(value)) throw bad(`${key} is ${shown(value)}, not an object`)
   return value as Json
 }
 
@@ -339,20 +341,18 @@ function agreed(places: readonly Place[]): Found | undefined {
     const found = first([place])
     if (!found) continue
     if (chosen && chosen.value !== found.value) {
-      throw bad(
-        `${chosen.where} is ${JSON.stringify(chosen.value)}, but ${found.where} is ${JSON.stringify(found.value)}`,
-      )
+      throw bad(`${chosen.where} is ${shown(chosen.value)}, but ${found.where} is ${shown(found.value)}`)
     }
     chosen ??= found
   }
   return chosen
 }
 
-function count(found: Found | undefined, name: string): number {
+function count(found: Found | undefined, name: string, most = MAX_COUNT): number {
   if (!found) throw bad(`${name} is missing`)
   const { value, where } = found
-  if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > MAX_COUNT) {
-    throw bad(`${name} is ${JSON.stringify(value)} (${where}); a whole number from 1 to ${MAX_COUNT} is needed`)
+  if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > most) {
+    throw bad(`${name} is ${shown(value)} (${where}); a whole number from 1 to ${most} is needed`)
   }
   return value as number
 }
@@ -361,19 +361,19 @@ function positive(found: Found | undefined, name: string): number {
   if (!found) throw bad(`${name} is missing`)
   const { value, where } = found
   if (typeof value !== "number" || !Number.isFinite(value) || value <= 0) {
-    throw bad(`${name} is ${JSON.stringify(value)} (${where}); a positive number is needed`)
+    throw bad(`${name} is ${shown(value)} (${where}); a positive number is needed`)
   }
   return value
 }
 
 function flag(found: Found, name: string): boolean {
-  if (typeof found.value !== "boolean") throw bad(`${name} is ${JSON.stringify(found.value)}; true or false is needed`)
+  if (typeof found.value !== "boolean") throw bad(`${name} is ${shown(found.value)}; true or false is needed`)
   return found.value
 }
 
 function refuseUnless(found: Found | undefined, name: string, allowed: readonly unknown[]): void {
   if (found && !allowed.includes(found.value)) {
-    throw bad(`${name} is ${JSON.stringify(found.value)}; this model computes ${JSON.stringify(allowed[0])} only`)
+    throw bad(`${name} is ${shown(found.value)}; this model computes ${shown(allowed[0])} only`)
   }
 }
 

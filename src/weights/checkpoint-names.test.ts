@@ -42,6 +42,7 @@ describe("checkpoint names", () => {
     const table = "model.vision_embedding.0.embeddings.position_embedding.weight"
     expect(canonicalShape(table, [16, 16, 48])).toEqual([256, 48])
     expect(canonicalShape(table, [256, 48])).toEqual([256, 48])
+    expect(canonicalShape(table, [8, 32, 48])).toEqual([8, 32, 48])
     expect(canonicalShape("model.norm.weight", [2, 3, 4])).toEqual([2, 3, 4])
   })
 

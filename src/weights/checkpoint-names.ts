@@ -44,7 +44,8 @@ export function canonicalName(stored: string): string | undefined {
 
 /** The canonical shape: a position table [side, side, hidden] is [side·side, hidden], row-major, the same bytes. */
 export function canonicalShape(name: string, shape: readonly number[]): readonly number[] {
-  return name === `${POSITION_TABLE}.weight` && shape.length === 3 ? [shape[0] * shape[1], shape[2]] : shape
+  const square = name === `${POSITION_TABLE}.weight` && shape.length === 3 && shape[0] === shape[1]
+  return square ? [shape[0] * shape[1], shape[2]] : shape
 }
 
 /** What a checkpoint lacks and what it has too much, both sorted. */

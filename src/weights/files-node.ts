@@ -8,14 +8,23 @@ import type { ByteSource, FileSet } from "./source"
 /** Most bytes the operating system is asked for in one call; it takes no more than 2³¹ − 1. */
 const PIECE = 1 << 30
 
+/** What to do about the errors of the operating system that people meet. */
+const CURES: Readonly<Record<string, string>> = {
+  EACCES: "You may not read it: change its permissions, or those of its folder.",
+  EPERM: "You may not read it: change its permissions, or those of its folder.",
+  ELOOP: "Its symbolic links lead in a circle: download it again.",
+  EMFILE: "This process has too many files open.",
+}
+
 /** Open one file for random access. Throws not_found, or io when it is there but cannot be read. */
 export async function openFile(path: string): Promise<ByteSource> {
-  const failed = (cause: unknown, what: string) =>
-    new IsaacError(
-      (cause as NodeJS.ErrnoException).code === "ENOENT" ? "not_found" : "io",
-      `cannot ${what} ${path}: ${(cause as Error).message}`,
-      { cause },
-    )
+  const failed = (cause: unknown, what: string) => {
+    const { code = "", message } = cause as NodeJS.ErrnoException
+    const cure = Object.hasOwn(CURES, code) ? ` ${CURES[code]}` : ""
+    return new IsaacError(code === "ENOENT" ? "not_found" : "io", `cannot ${what} ${path}: ${message}.${cure}`, {
+      cause,
+    })
+  }
   const handle = await open(path, "r").catch((cause: unknown) => {
     throw failed(cause, "open")
   })
@@ -60,10 +69,11 @@ export async function openFolder(folder: string): Promise<FileSet> {
   }
   return {
     name: folder,
+    // A file that is there but cannot be looked at fails when it is opened, with the reason.
     has: (file) =>
       access(join(folder, file)).then(
         () => true,
-        () => false,
+        ({ code }: NodeJS.ErrnoException) => code !== "ENOENT" && code !== "ENOTDIR",
       ),
     open: (file) => openFile(join(folder, file)),
     stamp: (file) => stampOf(join(folder, file)),

@@ -15,6 +15,16 @@ function file(json: string, data: number): Uint8Array {
 
 const entry = (dtype: string, shape: unknown, span: unknown) => ({ dtype, shape, data_offsets: span })
 
+const HUGE = Array(12).fill(Number.MAX_SAFE_INTEGER)
+const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth)
+
+/** As large as it claims, and never read. */
+function hugeHeader(): Uint8Array {
+  const bytes = new Uint8Array((100 << 20) + 9)
+  new DataView(bytes.buffer).setBigUint64(0, BigInt((100 << 20) + 1), true)
+  return bytes
+}
+
 describe("safetensors", () => {
   it("reads back what it writes, every type aligned to its elements", async () => {
     const bytes = encodeSafetensors(
@@ -64,7 +74,7 @@ describe("safetensors", () => {
     ["a header that is not UTF-8", Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0, 0xff), /not JSON/],
     ["a header that is a list", file("[]", 0), /not a JSON object/],
     ["an entry that is no object", file('{"a":3}', 0), /"a" is not an object/],
-    ["an unknown dtype", file(JSON.stringify({ a: entry("F3", [1], [0, 4]) }), 4), /unknown dtype F3/],
+    ["an unknown dtype", file(JSON.stringify({ a: entry("F3", [1], [0, 4]) }), 4), /unknown dtype "F3"/],
     [
       "a dtype that is a property of every object",
       file(JSON.stringify({ a: entry("toString", [1], [0, 4]) }), 4),
@@ -80,6 +90,54 @@ describe("safetensors", () => {
       file(JSON.stringify({ a: entry("F32", [2], [0, 8]), b: entry("F32", [1], [4, 8]) }), 8),
       /"a" and "b" overlap/,
     ],
+    [
+      "bytes that no tensor has",
+      file(JSON.stringify({ a: entry("F32", [1], [4, 8]) }), 8),
+      /no tensor has the 4 bytes/,
+    ],
+    ["bytes behind the last tensor", file(JSON.stringify({ a: entry("F32", [1], [0, 4]) }), 9), /5 bytes follow/],
+    ["bytes without a tensor", file("{}", 3), /3 bytes follow/],
+    [
+      "a name that stands twice",
+      file(`{"a":${JSON.stringify(entry("U8", [1], [0, 1]))},"a":${JSON.stringify(entry("U8", [1], [0, 1]))}}`, 1),
+      /stands twice/,
+    ],
+    [
+      "a field that stands twice",
+      file('{"a":{"dtype":"U8","shape":[9],"shape":[1],"data_offsets":[0,1]}}', 1),
+      /stands twice/,
+    ],
+    [
+      "sizes whose product is astronomical",
+      file(JSON.stringify({ a: entry("U8", HUGE, [0, 1]) }), 1),
+      /needs [\d.]+e\+/,
+    ],
+    [
+      "sizes whose product wraps to the span in 64 bits",
+      file(JSON.stringify({ a: entry("U8", [2 ** 32, 2 ** 32 + 1], [0, 2 ** 32]) }), 1),
+      /spans 4294967296 bytes/,
+    ],
+    [
+      "an offset beyond exact numbers",
+      file('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1e30]}}', 1),
+      /offsets \[0,1e\+30\]/,
+    ],
+    ["offsets in the wrong order", file(JSON.stringify({ a: entry("U8", [0], [1, 0]) }), 1), /spans -1 bytes/],
+    [
+      "a shape with very many axes",
+      file(JSON.stringify({ a: entry("U8", Array(1e5).fill(1), [0, 1]) }), 1),
+      /shape \[1,1/,
+    ],
+    ["a shape nested deeper than the stack", file(`{"a":{"dtype":"U8","shape":${nested(1e5)}}}`, 0), /shape \[\[\[\[…/],
+    [
+      "metadata nested deeper than the stack",
+      file(`{"__metadata__":{"k":${nested(1e5)}}}`, 0),
+      /"k", which is no text/,
+    ],
+    ["a dtype that cannot be written as text", file('{"a":{"dtype":{"toString":1}}}', 0), /dtype \{"toString":1\}/],
+    ["metadata that cannot be written as text", file('{"__metadata__":{"k":{"toString":1}}}', 0), /which is no text/],
+    ["a name that would move a terminal's cursor", file('{"\\u001b[2J":1}', 0), /entry "\\u001b\[2J" is not/],
+    ["a header of over 100 MB", hugeHeader(), /claims 104857601 bytes; at most 104857600 are read/],
     ["a Git LFS pointer", new TextEncoder().encode("version https://git-lfs.github.com/spec/v1\n"), /git lfs pull/],
   ])("refuses %s", async (_, bytes, message) => {
     await expect(header(bytes)).rejects.toMatchObject({

@@ -3,7 +3,7 @@
  * https://github.com/huggingface/safetensors#format. The header comes from strangers: every number is checked.
  */
 
-import { IsaacError } from "../errors"
+import { IsaacError, isIsaacError, plainText, shown } from "../errors"
 import type { ByteSource } from "./source"
 
 /** Bytes of one number. */
@@ -41,16 +41,26 @@ export interface SafetensorsHeader {
   readonly metadata: Readonly<Record<string, string>>
 }
 
-/** Largest header we read; the published checkpoints have about 100 KB. */
+/** Largest header we read, in bytes; the published checkpoints have about 100 KB. */
 const MAX_HEADER = 100 << 20
+
+/** Most axes of a tensor; weights have two, three at most. */
+const MAX_AXES = 16
 
 /** How a file begins that a clone without Git LFS has in place of the weights ("version https://git-lfs…"). */
 const LFS_POINTER = "version "
 
-/** Read and check the header. Throws bad_checkpoint with the offending numbers. */
+/**
+ * Read and check the header: the data must be what the tensors cover, each byte once, as the format asks.
+ *
+ * Memory is taken for no more than the header that the file really has. Throws bad_checkpoint with the offending
+ * numbers, and what the source throws.
+ */
 export async function readSafetensorsHeader(source: ByteSource): Promise<SafetensorsHeader> {
   const bad = (what: string) =>
     new IsaacError("bad_checkpoint", `${source.name} is not a valid safetensors file: ${what}. Download it again.`)
+
+  // 1. The length of the header.
   if (source.size < 8) throw bad(`it has ${source.size} bytes, a header needs at least 8`)
   const first = await source.read(0, 8)
   if (new TextDecoder().decode(first) === LFS_POINTER) {
@@ -60,52 +70,100 @@ export async function readSafetensorsHeader(source: ByteSource): Promise<Safeten
     )
   }
   const length = Number(new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true))
-  if (length > MAX_HEADER) throw bad(`its header claims ${length} bytes`)
-  if (8 + length > source.size) throw bad(`its header claims ${length} bytes, the file has ${source.size}`)
+  const data = 8 + length
+  if (data > source.size) throw bad(`its header claims ${length} bytes, the file has ${source.size}`)
+  if (length > MAX_HEADER) throw bad(`its header claims ${length} bytes; at most ${MAX_HEADER} are read`)
+
+  // 2. Its text.
+  let text: string
   let json: unknown
   try {
-    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await source.read(8, length)))
+    text = new TextDecoder("utf-8", { fatal: true }).decode(await source.read(8, length))
+    json = JSON.parse(text)
   } catch (cause) {
-    throw bad(`the header is not JSON (${(cause as Error).message})`)
+    if (isIsaacError(cause)) throw cause // of the source
+    throw bad(`the header is not JSON (${plainText((cause as Error).message)})`)
   }
   if (json === null || typeof json !== "object" || Array.isArray(json)) throw bad("the header is not a JSON object")
 
+  // 3. Its entries.
   const tensors = new Map<string, TensorInfo>()
   let metadata: Record<string, string> = {}
-  const data = 8 + length
+  let keys = 0
   for (const [name, raw] of Object.entries(json)) {
-    if (raw === null || typeof raw !== "object") throw bad(`entry "${name}" is not an object`)
-    if (name === "__metadata__") {
-      metadata = Object.fromEntries(Object.entries(raw as object).map(([k, v]) => [k, String(v)]))
-      continue
-    }
-    const { dtype, shape, data_offsets: span } = raw as Record<string, unknown>
-    if (typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype))
-      throw bad(`"${name}" has the unknown dtype ${dtype}`)
-    if (!isSizes(shape)) throw bad(`"${name}" has the shape ${JSON.stringify(shape)}`)
-    if (!isSizes(span) || span.length !== 2) throw bad(`"${name}" has the offsets ${JSON.stringify(span)}`)
-    const [start, end] = span as [number, number]
-    const bytes = shape.reduce((a, b) => a * b, ELEMENT_BYTES[dtype as SafetensorsType])
-    if (end - start !== bytes) {
-      throw bad(`"${name}" spans ${end - start} bytes, its shape [${shape}] of ${dtype} needs ${bytes}`)
-    }
-    if (data + end > source.size) {
-      throw bad(`"${name}" ends at byte ${data + end}, the file has ${source.size}: it is truncated`)
-    }
-    tensors.set(name, { name, dtype: dtype as SafetensorsType, shape, offset: data + start, bytes })
+    if (raw === null || typeof raw !== "object") throw bad(`entry ${shown(name)} is not an object`)
+    keys += 1 + Object.keys(raw).length
+    if (name === "__metadata__") metadata = readMetadata(raw, bad)
+    else tensors.set(name, readEntry(name, raw, data, source.size, bad))
   }
+  if (countKeys(text) !== keys) throw bad("a name stands twice in its header")
+
+  // 4. What they cover together.
   const spans = [...tensors.values()].filter((t) => t.bytes > 0).sort((a, b) => a.offset - b.offset)
-  for (let i = 1; i < spans.length; i++) {
-    if (spans[i - 1].offset + spans[i - 1].bytes > spans[i].offset) {
-      throw bad(`"${spans[i - 1].name}" and "${spans[i].name}" overlap`)
-    }
+  let end = data
+  let last = ""
+  for (const { name, offset, bytes } of spans) {
+    if (offset < end) throw bad(`${shown(last)} and ${shown(name)} overlap`)
+    if (offset > end) throw bad(`no tensor has the ${offset - end} bytes before ${shown(name)}`)
+    end = offset + bytes
+    last = name
   }
+  if (end < source.size) throw bad(`${source.size - end} bytes follow that no tensor has`)
   return { tensors, metadata }
+}
+
+type Bad = (what: string) => IsaacError
+
+function readMetadata(raw: object, bad: Bad): Record<string, string> {
+  const wrong = Object.entries(raw).find(([, value]) => typeof value !== "string")
+  if (wrong) throw bad(`__metadata__ has ${shown(wrong[1])} for ${shown(wrong[0])}, which is no text`)
+  return raw as Record<string, string>
+}
+
+function readEntry(name: string, raw: object, data: number, fileSize: number, bad: Bad): TensorInfo {
+  const { dtype, shape, data_offsets: span } = raw as Record<string, unknown>
+  if (typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype)) {
+    throw bad(`${shown(name)} has the unknown dtype ${shown(dtype)}`)
+  }
+  if (!isSizes(shape) || shape.length > MAX_AXES) throw bad(`${shown(name)} has the shape ${shown(shape)}`)
+  if (!isSizes(span) || span.length !== 2) throw bad(`${shown(name)} has the offsets ${shown(span)}`)
+  const [start, end] = span as [number, number]
+  const type = dtype as SafetensorsType
+  // Beyond 2^53 the product is not exact, but it is still larger than any span.
+  const bytes = shape.includes(0) ? 0 : shape.reduce((a, b) => a * b, ELEMENT_BYTES[type])
+  if (end - start !== bytes) {
+    throw bad(`${shown(name)} spans ${end - start} bytes, its shape [${shape}] of ${dtype} needs ${bytes}`)
+  }
+  if (data + end > fileSize) {
+    throw bad(`${shown(name)} ends at byte ${data + end}, the file has ${fileSize}: it is truncated`)
+  }
+  return { name, dtype: type, shape, offset: data + start, bytes }
 }
 
 function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0)
 }
+
+/** How often a key stands in the header or in one of its entries; `JSON.parse` keeps the last of equal ones only. */
+function countKeys(json: string): number {
+  let keys = 0
+  let depth = 0
+  let quoted = false
+  for (let i = 0; i < json.length; i++) {
+    const unit = json.charCodeAt(i)
+    if (quoted) {
+      if (unit === BACKSLASH) i++
+      else if (unit === QUOTE) quoted = false
+    } else if (unit === QUOTE) quoted = true
+    else if (unit === OPEN_BRACE || unit === OPEN_BRACKET) depth++
+    else if (unit === CLOSE_BRACE || unit === CLOSE_BRACKET) depth--
+    else if (unit === COLON && depth <= 2) keys++
+  }
+  return keys
+}
+
+const [QUOTE, COLON, BACKSLASH] = [0x22, 0x3a, 0x5c]
+const [OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = [0x7b, 0x7d, 0x5b, 0x5d]
 
 /** A tensor to write: typed array and shape; BF16 and F16 travel as Uint16Array with an explicit dtype. */
 export interface TensorData {

@@ -1,6 +1,6 @@
 /** Where bytes come from: a file, an HTTP range, browser storage, memory. The reader above does not care. */
 
-import { IsaacError } from "../errors"
+import { IsaacError, plainText } from "../errors"
 
 /** Random access to `size` bytes. */
 export interface ByteSource {
@@ -80,9 +80,12 @@ export async function readJson(files: FileSet, file: string): Promise<Record<str
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    throw new IsaacError("bad_checkpoint", `${files.name}/${file} is not valid JSON: ${(cause as Error).message}`, {
-      cause,
-    })
+    const what = text.startsWith("version https://git-lfs") ? 'a Git LFS pointer: run "git lfs pull" in its folder' : ""
+    throw new IsaacError(
+      "bad_checkpoint",
+      `${files.name}/${file} is ${what || `not valid JSON (${plainText((cause as Error).message)}). Download it again.`}`,
+      { cause },
+    )
   }
   if (value === null || typeof value !== "object" || Array.isArray(value)) {
     throw new IsaacError("bad_checkpoint", `${files.name}/${file} should hold a JSON object`)

@@ -1,0 +1,11 @@
+/** Everything that is fuzzed. */
+
+import { configTarget } from "./config-target"
+import { dataUriTarget } from "./data-uri-target"
+import { safetensorsTarget } from "./safetensors-target"
+import { tagsTarget } from "./tags-target"
+import type { FuzzTarget } from "./target"
+
+export { randomOf } from "./random"
+
+export const FUZZ_TARGETS: readonly FuzzTarget[] = [safetensorsTarget, tagsTarget, configTarget, dataUriTarget]
