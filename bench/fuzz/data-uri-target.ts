@@ -48,7 +48,7 @@ export const dataUriTarget: FuzzTarget = {
     } catch (error) {
       promise(isIsaacError(error) && error.code === "bad_input", `threw ${String(error)}`)
       promise(error.message.length < 400, "the message is long")
-      return outline(error.message)
+      return outline(error.message.replace(/^.* is not|URI .* is not/s, "is not"))
     }
   },
 }

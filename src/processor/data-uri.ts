@@ -17,16 +17,20 @@ export function parseDataUri(uri: string, maxBytes: number): { type: string; byt
   const content = uri.slice(comma + 1)
   const base64 = /;\s*base64\s*$/i.test(header)
   const size = base64 ? Math.floor((content.length * 3) / 4) : content.length
+  const tooLarge = (bytes: number) =>
+    new IsaacError("bad_input", `The data URI holds about ${bytes} bytes; at most ${maxBytes} are read.`)
   // Percent-encoding only shrinks, to a third at most.
-  if ((base64 ? size : size / 3) > maxBytes) {
-    throw new IsaacError("bad_input", `The data URI holds about ${size} bytes; at most ${maxBytes} are read.`)
-  }
+  if ((base64 ? size : size / 3) > maxBytes) throw tooLarge(size)
   const type = header.split(";")[0].trim() || "text/plain"
+  let bytes: Uint8Array
   try {
-    return { type, bytes: base64 ? base64Bytes(decodeURIComponent(content)) : percentBytes(content) }
+    bytes = base64 ? base64Bytes(decodeURIComponent(content)) : percentBytes(content)
   } catch (cause) {
     throw new IsaacError("bad_input", `The content of the data URI ${shorten(uri)} is not valid.`, { cause })
   }
+  // What is not encoded counts as its UTF-8 bytes, up to three for one unit.
+  if (bytes.byteLength > maxBytes) throw tooLarge(bytes.byteLength)
+  return { type, bytes }
 }
 
 function base64Bytes(text: string): Uint8Array {

@@ -5,7 +5,7 @@
  * strangers: names are checked before they become paths, and what contradicts itself is refused.
  */
 
-import { IsaacError } from "../errors"
+import { IsaacError, plainText, shown } from "../errors"
 import { canonicalName, canonicalShape, compareNames } from "./checkpoint-names"
 import { readConversion } from "./conversion"
 import { readSafetensorsHeader, type SafetensorsType, type TensorInfo, toFloat32 } from "./safetensors"
@@ -107,7 +107,10 @@ export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
       for (const info of header.tensors.values()) {
         const other = fileOf.get(info.name)
         if (other !== undefined) {
-          throw new IsaacError("bad_checkpoint", `${files.name}: "${info.name}" is in two shards, ${other} and ${file}`)
+          throw new IsaacError(
+            "bad_checkpoint",
+            `${files.name}: ${shown(info.name)} is in two shards, ${other} and ${file}`,
+          )
         }
         fileOf.set(info.name, file)
         const name = canonicalName(info.name)
@@ -116,7 +119,7 @@ export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
         if (twin !== undefined) {
           throw new IsaacError(
             "bad_checkpoint",
-            `${files.name}: "${twin.storedName}" and "${info.name}" are two names of one tensor, ${name}`,
+            `${files.name}: ${shown(twin.storedName)} and ${shown(info.name)} are two names of one tensor, ${list([name])}`,
           )
         }
         const packed = conversion?.shapes.get(info.name)
@@ -130,8 +133,8 @@ export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
         if (!tensor || !place || tensors.has(name)) {
           throw new IsaacError(
             "bad_checkpoint",
-            `${source.name} says that ${name} has the numbers of ${other}, but ` +
-              `${tensor ? `${name} is stored itself` : `${other} is not there`}. Convert the original checkpoint again.`,
+            `${source.name} says that ${shown(name)} has the numbers of ${shown(other)}, but ` +
+              `${tensor ? `${shown(name)} is stored itself` : `${shown(other)} is not there`}. Convert the original checkpoint again.`,
           )
         }
         tensors.set(name, { ...tensor, name })
@@ -232,7 +235,7 @@ async function listShards(files: FileSet): Promise<Map<string, string[]>> {
     if (typeof file !== "string" || !/^[\w][\w.-]*\.safetensors$/.test(file)) {
       throw new IsaacError(
         "bad_checkpoint",
-        `${files.name}/${INDEX} puts "${tensor}" into ${JSON.stringify(file)}, which is no file name of a shard`,
+        `${files.name}/${INDEX} puts ${shown(tensor)} into ${shown(file)}, which is no file name of a shard`,
       )
     }
     const names = shards.get(file)
@@ -253,6 +256,6 @@ async function listShards(files: FileSet): Promise<Map<string, string[]>> {
 
 /** At most eight names, then how many more. */
 function list(names: readonly string[]): string {
-  const shown = names.slice(0, 8).join(", ")
-  return names.length > 8 ? `${shown} and ${names.length - 8} more` : shown
+  const first = names.slice(0, 8).map((name) => plainText(name.length > 200 ? `${name.slice(0, 200)}…` : name))
+  return names.length > 8 ? `${first.join(", ")} and ${names.length - 8} more` : first.join(", ")
 }
