@@ -3,7 +3,7 @@
 import { totalmem } from "node:os"
 import { fileURLToPath } from "node:url"
 import { packedFiles } from "./conversion-cache-node"
-import type { LoadOptions, Platform } from "./engine-options"
+import type { LoadOptions, ModelInput, Platform } from "./engine-options"
 import { IsaacError, isIsaacError } from "./errors"
 import { IsaacEngine } from "./isaac"
 import { selectBackend } from "./ops/select-node"
@@ -33,8 +33,8 @@ function machineMemory(): number {
  * Throws not_found for any other path that is no folder, and what `fetchFromHub` throws.
  */
 export async function openModel(
-  model: string,
-  { signal, onProgress }: Pick<LoadOptions, "signal" | "onProgress"> = {},
+  model: ModelInput,
+  { signal, onProgress, hub }: Pick<LoadOptions, "signal" | "onProgress" | "hub"> = {},
 ): Promise<FileSet> {
   if (typeof model !== "string" || model === "") {
     throw new IsaacError("bad_input", 'name a model: "tiny", a checkpoint folder, or ORG/NAME')
@@ -43,11 +43,12 @@ export async function openModel(
     return openFolder(fileURLToPath(new URL("../models/isaac-tiny", import.meta.url)))
   }
   try {
-    return await openFolder(model)
+    return await openFolder(folderPath(model))
   } catch (error) {
     if (!(isIsaacError(error) && error.code === "not_found" && isHubId(model))) throw error
   }
   const folder = await fetchFromHub(model, {
+    ...hub,
     signal,
     onProgress: ({ file, allReceived, allTotal }) =>
       onProgress?.({ stage: "download", fraction: allReceived / Math.max(1, allTotal), message: file }),
@@ -56,12 +57,20 @@ export async function openModel(
   return openFolder(folder)
 }
 
+function folderPath(model: string): string {
+  try {
+    return model.startsWith("file:") ? fileURLToPath(model) : model
+  } catch (cause) {
+    throw new IsaacError("bad_input", `${model} names no local folder: ${(cause as Error).message}`, { cause })
+  }
+}
+
 /** Load a model in the calling thread. */
 export async function loadEngine(
-  model: string,
+  model: ModelInput,
   options: LoadOptions = {},
   abortWord?: Int32Array,
 ): Promise<IsaacEngine> {
   const files = await openModel(model, options)
-  return IsaacEngine.load(files, nodePlatform(abortWord), { ...options, name: model })
+  return IsaacEngine.load(files, nodePlatform(abortWord), { ...options, name: String(model) })
 }

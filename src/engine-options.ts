@@ -1,5 +1,6 @@
 /** What callers may choose, and what an engine needs from the machine it runs on. */
 
+import type { BrowserImage, BrowserModel } from "./browser-inputs"
 import type { AbortFlag } from "./generate/abort"
 import type { GenerationOptions } from "./generate/generation"
 import type { Backend, StoredType } from "./ops/backend"
@@ -45,19 +46,34 @@ export interface LoadOptions {
   /** Most bytes of image embeddings that are kept for the next question about a picture. Default 256 MiB. */
   readonly imageMemory?: number
   /**
-   * Keep a large checkpoint's q8 form on disk, so that it is packed only once (Node; see docs/checkpoints.md). Default
-   * true.
+   * Node: keep a large checkpoint's q8 form on disk, so that it is packed only once (see docs/checkpoints.md). Browsers:
+   * keep what is downloaded in the browser's storage (see docs/browser.md). Default true.
    */
   readonly cache?: boolean
+  /** Where ORG/NAME is downloaded from. Default in Node: what the environment says (HF_ENDPOINT, HF_TOKEN). */
+  readonly hub?: HubAccess
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: LoadProgress) => void
 }
 
+export interface HubAccess {
+  /** Default https://huggingface.co */
+  readonly endpoint?: string
+  /** For gated and private models; sent in a header, to the endpoint only. */
+  readonly token?: string
+}
+
+/**
+ * A model. In Node: "tiny", a checkpoint's folder, or ORG/NAME[@REVISION] of the Hugging Face Hub. In a browser: the
+ * address of a checkpoint's folder, ORG/NAME, or a folder that a person picked.
+ */
+export type ModelInput = string | URL | BrowserModel
+
 /**
  * A picture: a path, an http(s), file or data address, the bytes of an image file, or pixels already decoded
- * ({width, height, data}, RGB or RGBA).
+ * ({width, height, data}, RGB or RGBA). In a browser also an image element, a canvas, a bitmap or a frame of a video.
  */
-export type ImageInput = string | URL | StoredImage
+export type ImageInput = string | URL | StoredImage | BrowserImage
 
 export interface GenerateOptions extends GenerationOptions {
   /** Ends the generation with finish reason "abort". */

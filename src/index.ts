@@ -10,9 +10,11 @@ export type {
   EngineInfo,
   Expect,
   GenerateOptions,
+  HubAccess,
   ImageInput,
   LoadOptions,
   LoadProgress,
+  ModelInput,
   Numbers,
   ProcessorInput,
 } from "./engine-options"

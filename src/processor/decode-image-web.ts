@@ -27,15 +27,20 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<RgbI
     )
   })
   try {
-    const { width, height } = bitmap
-    checkPixelCount(width, height, name)
-    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })
-    if (!context) {
-      throw new IsaacError("bad_image", `This browser has no canvas for ${name}, ${width}×${height} pixels.`)
-    }
-    context.drawImage(bitmap, 0, 0)
-    return toRgbImage(context.getImageData(0, 0, width, height), name)
+    return pixelsOf(bitmap, name)
   } finally {
     bitmap.close()
   }
+}
+
+/** The pixels of a bitmap. Throws bad_image when there are too many, or no canvas. */
+export function pixelsOf(bitmap: ImageBitmap, name: string): RgbImage {
+  const { width, height } = bitmap
+  checkPixelCount(width, height, name)
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })
+  if (!context) {
+    throw new IsaacError("bad_image", `This browser has no canvas for ${name}, ${width}×${height} pixels.`)
+  }
+  context.drawImage(bitmap, 0, 0)
+  return toRgbImage(context.getImageData(0, 0, width, height), name)
 }

@@ -11,13 +11,6 @@ import { retrying, TransientError } from "./retry"
 const LISTING = "listing.json"
 const MAX_LISTING = 8 << 20
 
-export interface HubAccess {
-  /** Default https://huggingface.co */
-  readonly endpoint?: string
-  /** For gated and private models. Sent in a header, to the endpoint only. */
-  readonly token?: string
-}
-
 /**
  * The files of ORG/NAME[@REVISION].
  *
@@ -25,7 +18,7 @@ export interface HubAccess {
  */
 export async function openHub(
   model: string,
-  { endpoint: given = "https://huggingface.co", token }: HubAccess,
+  { endpoint: given = "https://huggingface.co", token }: { readonly endpoint?: string; readonly token?: string },
   options: HttpFilesOptions,
 ): Promise<OpenFiles> {
   const { org, name, revision } = parseHubId(model)

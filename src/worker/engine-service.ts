@@ -15,6 +15,7 @@ import {
   type ImageInput,
   type IsaacEngine,
   type LoadOptions,
+  type ModelInput,
   type Numbers,
   type PlainTensorStream,
   type ProcessorInput,
@@ -24,7 +25,7 @@ import {
 import type { CallContext, Service } from "./protocol"
 
 export interface LoadInput {
-  readonly model: string
+  readonly model: ModelInput
   readonly options: Omit<LoadOptions, "signal" | "onProgress">
 }
 

@@ -2,7 +2,7 @@
 
 import { loadEngine } from "../engine-node"
 import { IsaacError } from "../errors"
-import type { LoadOptions, LoadProgress } from "../isaac"
+import type { LoadOptions, LoadProgress, ModelInput } from "../isaac"
 import { optionsOf } from "./arguments"
 import { type EngineService, engineService } from "./engine-service"
 import { IsaacClient } from "./isaac-client"
@@ -28,7 +28,7 @@ export class Isaac extends IsaacClient {
    * @param model "tiny", which ships with the package, a checkpoint folder, or ORG/NAME[@REVISION] of the Hugging Face
    *   Hub, which is downloaded once
    */
-  static async load(model: string, options: IsaacLoadOptions = {}): Promise<Isaac> {
+  static async load(model: ModelInput, options: IsaacLoadOptions = {}): Promise<Isaac> {
     const { worker = true, signal, onProgress, ...rest } = optionsOf(options, "load")
     if (onProgress !== undefined && typeof onProgress !== "function") {
       throw new IsaacError("bad_input", "load: onProgress must be a function")
@@ -36,7 +36,8 @@ export class Isaac extends IsaacClient {
     const { caller, stop } = worker ? inWorker() : inThisThread()
     try {
       const progress = onProgress && ((step: unknown) => onProgress(step as LoadProgress))
-      const info = await caller.call("load", { model, options: rest }, { signal, onProgress: progress })
+      const input = { model: model instanceof URL ? model.href : model, options: rest }
+      const info = await caller.call("load", input, { signal, onProgress: progress })
       return new Isaac(caller, info, stop)
     } catch (error) {
       await stop()

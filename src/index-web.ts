@@ -1,0 +1,7 @@
+/** isaac-vlm in a browser: the same names as index.ts, whose types are those of both. */
+
+export { IsaacError, isIsaacError } from "./errors"
+export { IsaacModel } from "./model"
+export { IsaacProcessor } from "./processor"
+export { createEvent, Stream, TensorStream } from "./stream"
+export { Isaac } from "./worker/isaac-web"
