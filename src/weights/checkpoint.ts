@@ -133,8 +133,8 @@ export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
         if (!tensor || !place || tensors.has(name)) {
           throw new IsaacError(
             "bad_checkpoint",
-            `${source.name} says that ${shown(name)} has the numbers of ${shown(other)}, but ` +
-              `${tensor ? `${shown(name)} is stored itself` : `${shown(other)} is not there`}. Convert the original checkpoint again.`,
+            `${source.name} says that ${list([name])} has the numbers of ${list([other])}, but ` +
+              `${tensor ? `${list([name])} is stored itself` : `${list([other])} is not there`}. Convert the original checkpoint again.`,
           )
         }
         tensors.set(name, { ...tensor, name })
