@@ -212,9 +212,10 @@ describe("when the backend's memory ends", () => {
     const want = await rig.oneShot(prompt(...stream.events, text(...answer)))
     const parent = new Session(pool)
     await turn(parent, prompt(...stream.events.slice(0, 1)))
-    const base = rig.backend.memory().used
+    const [base, held] = [rig.backend.memory().used, pool.cache.bytes]
     for (let k = 0; ; k++) {
-      const session = parent.fork() // its first write must copy a block
+      const fork = k % 2 === 1 // its first write must copy a block
+      const session = fork ? parent.fork() : new Session(pool)
       const release = parent.claim() // and the parent cannot make room
       failing.fail = { from: failing.count + k, times: Number.POSITIVE_INFINITY }
       const failure = await turn(session, stream, answer).catch((error) => error)
@@ -227,6 +228,7 @@ describe("when the backend's memory ends", () => {
       }
       expect(failure).toMatchObject({ code: "out_of_memory", message: expect.stringContaining("made to fail") })
       expect(pool.cache.length(1)).toBe(session.length)
+      if (!fork) expect(pool.cache.bytes - held).toBe(session.length > 0 ? rig.blockBytes() : 0)
       if (k % 5 === 0) expect((await turn(session, stream, answer)).logits[2]).toEqual(want)
       await session.dispose()
       pool.images.clear()
