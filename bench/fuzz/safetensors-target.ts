@@ -185,7 +185,7 @@ function bytesOf(text: string): Uint8Array {
   )
 }
 
-function fileOf(input: string): Uint8Array {
+export function fileOf(input: string): Uint8Array {
   const first = input.indexOf("|")
   const second = input.indexOf("|", first + 1)
   const header = bytesOf(input.slice(second + 1))

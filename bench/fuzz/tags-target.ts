@@ -113,16 +113,14 @@ export const tagsTarget: FuzzTarget = {
     promise(equal(leaves.map(numbersOf), plain.map(numbersOf)), "leaves and extractPoints point elsewhere")
 
     // 4. Written again, read again.
-    for (const segment of whole.segments) {
-      if (segment.type !== "tag") continue
-      const again = parse(serialize(segment.tag))
-      promise(
-        again.segments.length === 1 && equal(again.segments[0], { ...segment, span: again.segments[0].span }),
-        "not read back",
-      )
+    if (random(4) === 0) {
+      for (const segment of whole.segments) {
+        if (segment.type !== "tag") continue
+        const again = parse(serialize(segment.tag)).segments
+        promise(again.length === 1 && equal(again[0], { ...segment, span: again[0].span }), "not read back")
+      }
+      promise(stripTags(text).length <= text.length, "stripping made the text longer")
     }
-    const stripped = stripTags(text)
-    promise(stripped.length <= text.length, "stripping made the text longer")
 
     // 5. Reasoning: the same in any pieces.
     const split = splitReasoning(text)
