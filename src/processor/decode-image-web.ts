@@ -1,12 +1,12 @@
-/** Image files → pixels in a browser or a web worker, through createImageBitmap and OffscreenCanvas. */
+/** Image files → pixels in a browser or a web worker, through createImageBitmap. */
 
 import { IsaacError } from "../errors"
-import { checkPixelCount, type RgbImage, toRgbImage } from "./rgb-image"
+import { pixelsOf } from "./bitmap-pixels-web"
+import type { RgbImage } from "./rgb-image"
 
 /**
  * The pixels of an image file in any format that the browser decodes; EXIF orientation is applied, embedded colour
- * profiles are ignored. Same contract as the decoder for Node, with one difference a canvas imposes: it keeps colours
- * multiplied by alpha, so partly transparent pixels come back rounded and fully transparent ones black.
+ * profiles are ignored. Same contract as the decoder for Node.
  *
  * @param name what the bytes are, for messages
  * @throws IsaacError `bad_image` for bytes the browser cannot decode or more than 60 megapixels
@@ -31,16 +31,4 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<RgbI
   } finally {
     bitmap.close()
   }
-}
-
-/** The pixels of a bitmap. Throws bad_image when there are too many, or no canvas. */
-export function pixelsOf(bitmap: ImageBitmap, name: string): RgbImage {
-  const { width, height } = bitmap
-  checkPixelCount(width, height, name)
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })
-  if (!context) {
-    throw new IsaacError("bad_image", `This browser has no canvas for ${name}, ${width}×${height} pixels.`)
-  }
-  context.drawImage(bitmap, 0, 0)
-  return toRgbImage(context.getImageData(0, 0, width, height), name)
 }

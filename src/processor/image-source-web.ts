@@ -1,8 +1,8 @@
 /** Where images come from in a browser's worker: addresses, data URIs, memory, and bitmaps that the page made. */
 
 import { IsaacError } from "../errors"
+import { pixelsOf } from "./bitmap-pixels-web"
 import { parseDataUri } from "./data-uri"
-import { pixelsOf } from "./decode-image-web"
 import { type ImageFile, type ImageInput, toFileOrPixels } from "./image-input"
 import type { RgbImage } from "./rgb-image"
 
