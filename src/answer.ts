@@ -5,7 +5,7 @@
  * original. `pixels` is the same list, in the same order, in floating-point pixels of that picture.
  */
 
-import type { IsaacErrorCode } from "./errors"
+import { IsaacError, type IsaacErrorCode } from "./errors"
 import type { FinishReason, GenerationReport } from "./generate/generation"
 import type { TokenLogprob } from "./generate/logprobs"
 import { type PictureSize, type PixelLeaf, toPixels } from "./perception/geometry"
@@ -66,6 +66,18 @@ export interface Candidate extends Answer {
   readonly sample: number
   /** `ask` with this seed and the same options gives the same answer. */
   readonly seed: number
+}
+
+/** How well the model expects a given answer. */
+export interface Score {
+  /** Mean over the tokens of minus their log-probability. */
+  readonly loss: number
+  /** e to the loss: among how many equally likely tokens the model hesitated, on average. */
+  readonly perplexity: number
+  /** The answer as the model reads it. */
+  readonly tokens: readonly TokenLogprob[]
+  /** `completion_tokens` are those of the answer. */
+  readonly usage: Usage
 }
 
 /** What `ask` yields. Joined, the text deltas are the answer's text and the reasoning deltas its reasoning. */
@@ -140,6 +152,20 @@ export class AnswerWriter {
       ...(logprobs && { logprobs }),
     }
     yield { type: "final", answer }
+  }
+
+  /** The answer whose text is complete. */
+  whole(
+    text: string,
+    engine: { readonly model: string; readonly loadMs: number },
+    report: GenerationReport,
+    logprobs?: readonly TokenLogprob[],
+  ): Answer {
+    for (const _ of this.push(text));
+    for (const event of this.end(engine, report, logprobs)) {
+      if (event.type === "final") return event.answer
+    }
+    throw new IsaacError("internal", "an answer ended without its final event")
   }
 
   *#events({ text, reasoning }: { text: string; reasoning: string }): Generator<AnswerEvent, void> {

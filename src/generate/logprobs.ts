@@ -66,6 +66,15 @@ export class LogDistribution {
   }
 }
 
+/** A token of an answer with what it stands for, from what generation tells of it. */
+export function tokenLogprob(
+  { id, logprob, top }: { readonly id: number; readonly logprob?: number; readonly top?: readonly TokenAlternative[] },
+  vocabulary: Vocabulary,
+): TokenLogprob {
+  const token = describeToken(id, logprob ?? Number.NaN, vocabulary)
+  return top === undefined ? token : { ...token, top }
+}
+
 /** A token with what it stands for. */
 export function describeToken(id: number, logprob: number, vocabulary: Vocabulary): TokenAlternative {
   const bytes = vocabulary.tokenBytes(id).slice()
