@@ -57,11 +57,12 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
   try {
     // Before the model: a name that was mistyped should not have to wait for it.
     const images = await readPictures(names, signal)
-    const { model, backend, dtype, threads } = flags
+    const { model, backend, dtype, threads, cache } = flags
     const isaac = await Isaac.load(model, {
       backend,
       dtype,
       threads,
+      cache,
       signal,
       onProgress: (step) => progress.loading(step),
     })

@@ -9,6 +9,7 @@ export interface EngineOptions {
   readonly backend: BackendChoice
   readonly dtype: DtypeChoice
   readonly threads?: number
+  readonly cache: boolean
 }
 
 export const BACKENDS: readonly BackendChoice[] = ["auto", "native", "wasm", "reference"]
@@ -28,4 +29,5 @@ export function addEngineOptions(command: Command): Command {
     .addOption(backendOption())
     .addOption(dtypeOption())
     .option("--threads <n>", "threads (default: what the machine has)", wholeNumber(1))
+    .option("--no-cache", "do not keep the q8 form of a large checkpoint on disk")
 }

@@ -103,6 +103,7 @@ function warnings(checkpoint: Checkpoint, config: IsaacConfig): string[] {
   } catch (error) {
     found.push(`cannot be loaded: ${(error as Error).message}`)
   }
+  if (checkpoint.metadata["isaac.stored"] === "q8") found.push("converted to q8: it runs as q8, not as f32 or bf16")
   if (config.mropeInterleaved) {
     found.push(
       "the config asks for mrope_interleaved: true, which is not obeyed: the reference splits the frequencies into " +
