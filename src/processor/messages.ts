@@ -1,7 +1,7 @@
 /** Conversations: messages of text and image parts, and how they become the pieces of a prompt. */
 
 import { IsaacError } from "../errors"
-import type { ChatTemplate, RenderOptions } from "./chat-template"
+import type { ChatTemplate, RenderOptions, TemplateMessage } from "./chat-template"
 import { escapeRegExp, type Tokenizer } from "./tokenizer"
 
 const ROLES = ["system", "user", "assistant"] as const
@@ -36,7 +36,7 @@ export type PromptPiece = Int32Array | number
 export function promptPieces(
   messages: readonly Message[],
   tokenizer: Tokenizer,
-  template: ChatTemplate,
+  template: Pick<ChatTemplate, "render">,
   options: RenderOptions = {},
 ): PromptPiece[] {
   checkMessages(messages)
@@ -59,6 +59,16 @@ export function promptPieces(
       .flatMap((part) => (typeof part === "number" ? [part] : [...tokenizer.encode(disguise.show(part))]))
     return Int32Array.from(ids)
   })
+}
+
+/**
+ * The ids of what the assistant says, as in a turn of its own: tokens that are added but not special (`<think>`) become
+ * their ids, special ones are ordinary characters.
+ */
+export function assistantIds(text: string, tokenizer: Tokenizer): Int32Array {
+  const verbatim = { render: (turns: readonly TemplateMessage[]) => turns[0].content }
+  const [ids] = promptPieces([{ role: "assistant", content: text }], tokenizer, verbatim)
+  return ids as Int32Array // one piece: a text has no image
 }
 
 /** Hides added tokens in untrusted text by replacing the first character of each with a stand-in. */
