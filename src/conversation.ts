@@ -4,10 +4,11 @@ import { type AnswerEvent, AnswerWriter } from "./answer"
 import type { AskOptions, Expect, GenerateOptions, ImageInput } from "./engine-options"
 import { IsaacError } from "./errors"
 import type { Generation } from "./generate/generation"
+import { Picture } from "./generate/pictures"
 import type { Session } from "./generate/session"
 import type { IsaacEngine } from "./isaac"
 import { buildMessages, type Hint } from "./perception"
-import type { ImageFile, Message, ProcessorOutput, RgbImage } from "./processor"
+import type { Message, ProcessorOutput } from "./processor"
 
 const HINTS: Readonly<Record<Expect, readonly Hint[]>> = {
   text: [],
@@ -21,7 +22,9 @@ export class Conversation implements AsyncDisposable {
   readonly #session: Session
   #messages: readonly Message[] = []
   /** What the messages' image parts point at. */
-  #images: readonly (ImageFile | RgbImage)[] = []
+  #images: readonly Picture[] = []
+  /** A question is being answered. */
+  #asking = false
 
   constructor(engine: IsaacEngine, session: Session) {
     this.#engine = engine
@@ -47,7 +50,13 @@ export class Conversation implements AsyncDisposable {
     question: string,
     options: AskOptions = {},
   ): AsyncGenerator<AnswerEvent, void> {
+    let asking = false
     try {
+      if (this.#asking) {
+        // Its messages would not have the turn that is still going on, and would take its place.
+        throw new IsaacError("bad_input", "this session is answering already; await that answer or abort it first")
+      }
+      this.#asking = asking = true
       yield* this.#turn(images, question, options)
     } catch (error) {
       if (error instanceof IsaacError && error.code === "aborted" && options.signal?.aborted) {
@@ -57,6 +66,8 @@ export class Conversation implements AsyncDisposable {
       const { code, message } = error instanceof IsaacError ? error : new IsaacError("internal", String(error))
       yield { type: "error", error: { code, message } }
       throw error
+    } finally {
+      if (asking) this.#asking = false
     }
   }
 
@@ -78,7 +89,8 @@ export class Conversation implements AsyncDisposable {
     }
     const turn = buildMessages(this.#engine.profile, { question, images: images.length, hints, system })
     const messages = [...this.#messages, ...turn.map((message) => shiftImages(message, this.#images.length))]
-    const shown = [...this.#images, ...(await this.#engine.readImages(images, signal))]
+    const added = await this.#engine.readImages(images, signal)
+    const shown = [...this.#images, ...added.map((image) => new Picture(image))]
     yield* this.#engine.answer(messages, shown, options, this.#session, (words) => {
       this.#messages = [...messages, { role: "assistant", content: words }]
       this.#images = shown
@@ -90,7 +102,10 @@ export class Conversation implements AsyncDisposable {
     return this.#engine.generate(inputs, options, this.#session)
   }
 
-  /** A second conversation that goes on from here by itself. */
+  /**
+   * A second conversation that goes on from here by itself. While a question is being answered, "here" is before that
+   * question; what is computed of it is shared all the same.
+   */
   fork(): Conversation {
     const copy = new Conversation(this.#engine, this.#session.fork())
     copy.#messages = this.#messages

@@ -18,8 +18,9 @@ import type {
   ProcessorInput,
 } from "./engine-options"
 import { IsaacError } from "./errors"
-import { type AbortFlag, KernelFlag, signalOf } from "./generate/abort"
+import { type AbortFlag, checkAborted, KernelFlag, signalOf } from "./generate/abort"
 import { Generation, type Vocabulary } from "./generate/generation"
+import { type Picture, PictureBook } from "./generate/pictures"
 import { LARGEST_CHUNK, Session } from "./generate/session"
 import { defaultSessionMemory, memoryOption } from "./generate/session-memory"
 import { SessionPool, type SessionUsage } from "./generate/session-pool"
@@ -31,6 +32,7 @@ import {
   type ImageFile,
   IsaacProcessor,
   type Message,
+  type PreparedImage,
   type ProcessorOutput,
   type RgbImage,
   Tokenizer,
@@ -72,6 +74,7 @@ interface EngineParts {
   readonly profile: PromptProfile
   readonly platform: Platform
   readonly pool: SessionPool
+  readonly pictureBook: PictureBook
   readonly maxNewTokens: number
 }
 
@@ -93,12 +96,15 @@ export class IsaacEngine implements AsyncDisposable {
    * Load a checkpoint folder. Throws bad_checkpoint, bad_config, backend_unavailable, out_of_memory, aborted.
    */
   static async load(files: FileSet, platform: Platform, options: EngineLoadOptions = {}): Promise<IsaacEngine> {
-    const { backend: choice, dtype = "auto", threads, maxContext: asked, signal, onProgress } = options
+    const { backend: choice, dtype = "auto", kvDtype, threads, maxContext: asked, signal, onProgress } = options
     if (!(asked === undefined || (Number.isInteger(asked) && asked >= 1))) {
       throw new IsaacError("bad_input", `maxContext is ${String(asked)}; it must be an integer of at least 1`)
     }
     if (!DTYPES.includes(dtype)) {
       throw new IsaacError("bad_input", `dtype is ${String(dtype)}; it must be ${DTYPES.join(", ")}`)
+    }
+    if (!(kvDtype === undefined || kvDtype === "f32" || kvDtype === "bf16")) {
+      throw new IsaacError("bad_input", `kvDtype is ${String(kvDtype)}; it must be f32 or bf16`)
     }
     const start = performance.now()
 
@@ -162,7 +168,9 @@ export class IsaacEngine implements AsyncDisposable {
         isSpecial: (id) => tokenizer.isSpecial(id),
         encode: (text) => tokenizer.encode(text, { special: true }),
       }
-      return new IsaacEngine({ info, model, textProcessor, vocabulary, profile, platform, pool, maxNewTokens })
+      const pictureBook = new PictureBook(textProcessor, pool.knownImages)
+      const parts = { info, model, textProcessor, vocabulary, profile, platform, pool, pictureBook, maxNewTokens }
+      return new IsaacEngine(parts)
     } catch (error) {
       await backend.dispose()
       throw error
@@ -222,18 +230,20 @@ export class IsaacEngine implements AsyncDisposable {
    */
   async *answer(
     messages: readonly Message[],
-    images: readonly (ImageFile | RgbImage)[],
+    pictures: readonly Picture[],
     options: AskOptions,
     session: Session,
     remember: (words: string) => void,
   ): AsyncGenerator<AnswerEvent, void> {
     // 1. Messages and pictures → a stream of text and patches.
     const { truncate, signal } = options
-    const inputs = await this.#parts.textProcessor.processMessages(messages, {
-      images,
-      truncate,
-      signal: signalOf(signal),
-    })
+    const { pictureBook, textProcessor } = this.#parts
+    const images: PreparedImage[] = []
+    for (const [i, picture] of pictures.entries()) {
+      checkAborted(signal)
+      images.push(await pictureBook.prepare(picture, `image ${i + 1} of ${pictures.length}`))
+    }
+    const inputs = await textProcessor.processMessages(messages, { images, truncate })
 
     // 2. Embed, decode, sample: one token after another.
     const generation = this.generate(inputs, options, session)
@@ -327,11 +337,11 @@ async function openFitting(
   files: FileSet,
   platform: Platform,
   backend: Backend,
-  { dtype = "auto", maxContext = DEFAULT_CONTEXT, cache = true, signal, onProgress }: EngineLoadOptions,
+  { dtype = "auto", kvDtype, maxContext = DEFAULT_CONTEXT, cache = true, signal, onProgress }: EngineLoadOptions,
 ): Promise<FittingCheckpoint> {
   const checkpoint = await openCheckpoint(files)
   try {
-    const wish = { stored: dtype, maxContext, prefillTokens: LARGEST_CHUNK }
+    const wish = { stored: dtype, kvStored: kvDtype, maxContext, prefillTokens: LARGEST_CHUNK }
     const { stored, kvStored, plan, notice } = await IsaacModel.plan(checkpoint, backend, wish)
     if (notice !== undefined) onProgress?.({ stage: "notice", fraction: 0, message: notice })
     const storage = { ...wish, stored, kvStored, dtype: mainType(plan) }

@@ -5,7 +5,7 @@
  * other images share) and its place in it; both also by the position they were turned to.
  */
 
-import type { Event, Rows, TensorStream } from "../stream"
+import type { Rows, TensorStream } from "../stream"
 
 /** What a session holds, in columns: for files and messages. */
 export interface HeldTokens {
@@ -95,23 +95,36 @@ export interface PromptIdentity {
   readonly imageHashes: ReadonlyMap<Rows["values"], string>
 }
 
+/** What is known of an image without looking at its patches. */
+export interface KnownImage {
+  readonly hash: string
+  /** [H·W, 3·patchSize²] Throws bad_image or bad_input when they cannot be made again. */
+  patches(): Promise<Rows>
+}
+
+/**
+ * Known images by the patches of their events, present or not. Only who made these patches may enter them: a wrong hash
+ * would answer about somebody else's picture.
+ */
+export type KnownImages = WeakMap<Rows["values"], KnownImage>
+
 /** Identify a prompt: a stream of batch 1. */
-export async function identifyPrompt(stream: TensorStream): Promise<PromptIdentity> {
+export async function identifyPrompt(stream: TensorStream, known?: KnownImages): Promise<PromptIdentity> {
   const keys = new PromptKeys()
   const imageHashes = new Map<Rows["values"], string>()
   const positions = stream.positions() // [T·3]
   let at = 0
-  for (const event of stream.events) {
-    const image = event.type === "image" ? await imageHash(event) : undefined
+  for (const { type, data, dimsReal, idxRange } of stream.events) {
+    const image = type === "image" ? (known?.get(data.values)?.hash ?? (await imageHash(data, dimsReal))) : undefined
     if (image !== undefined) {
-      imageHashes.set(event.data.values, image)
+      imageHashes.set(data.values, image)
     }
-    for (let i = event.idxRange[0]; i < event.idxRange[1]; i++, at++) {
+    for (let i = idxRange[0]; i < idxRange[1]; i++, at++) {
       const [time, row, column] = positions.subarray(3 * at, 3 * at + 3)
       if (image !== undefined) {
         keys.push(i, image, time, row, column)
       } else {
-        keys.push(event.data.values[i], undefined, time, time, time) // text turns with its time on all three axes
+        keys.push(data.values[i], undefined, time, time, time) // text turns with its time on all three axes
       }
     }
   }
@@ -122,9 +135,14 @@ export async function identifyPrompt(stream: TensorStream): Promise<PromptIdenti
  * SHA-256 of an image's patches, and their grid. Strong, because a collision would answer about somebody else's
  * picture.
  */
-export async function imageHash(event: Event): Promise<string> {
-  const { buffer, byteOffset, byteLength } = event.data.values
-  const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength))
-  const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("")
-  return `${hex}/${event.dimsReal.join("x")}`
+export async function imageHash({ values }: Rows, dimsReal: readonly number[]): Promise<string> {
+  return `${await sha256(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))}/${dimsReal.join("x")}`
+}
+
+/** 64 hex digits. */
+export async function sha256(bytes: Uint8Array): Promise<string> {
+  // Shared memory is not hashed by browsers.
+  const own = bytes.buffer instanceof ArrayBuffer ? (bytes as Uint8Array<ArrayBuffer>) : new Uint8Array(bytes)
+  const digest = await crypto.subtle.digest("SHA-256", own)
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("")
 }

@@ -11,6 +11,7 @@ import type { DecoderCache } from "../model/decoder-cache"
 import type { IsaacModel } from "../model/isaac-model"
 import type { AbortFlag, KernelFlag } from "./abort"
 import { ImageCache } from "./image-cache"
+import type { KnownImages } from "./prompt-keys"
 
 export interface SessionPoolInit {
   readonly model: IsaacModel
@@ -55,6 +56,7 @@ export class SessionPool {
   /** Keys and values of all sessions, a slot each. */
   readonly cache: DecoderCache
   readonly images: ImageCache
+  readonly knownImages: KnownImages = new WeakMap()
   /** The engine was disposed of, and everything here with it. */
   closed = false
   /** In the order of their last use, with their slots. */

@@ -9,7 +9,7 @@
 import { IsaacError } from "../errors"
 import type { ForwardInput } from "../model/isaac-model"
 import type { KvNumbers, Tensor } from "../ops/backend"
-import type { Event, TensorStream } from "../stream"
+import { createEvent, type Event, type TensorStream } from "../stream"
 import { type AbortFlag, checkAborted, yieldToEventLoop } from "./abort"
 import { type HeldTokens, identifyPrompt, PromptKeys } from "./prompt-keys"
 import type { PoolMember, SessionPool } from "./session-pool"
@@ -121,7 +121,7 @@ export class Session implements PoolMember, AsyncDisposable {
     }
 
     // 1. Drop what the prompt does not begin with. The last token is computed anew in any case: its logits are wanted.
-    const { keys, imageHashes } = await identifyPrompt(prompt)
+    const { keys, imageHashes } = await identifyPrompt(prompt, pool.knownImages)
     this.#check()
     checkAborted(abort)
     const reused = Math.min(this.#keys.commonPrefix(keys), tokens - 1)
@@ -408,8 +408,10 @@ class ImageLease {
     let tokens = images.acquire(hash)
     if (tokens === undefined) {
       const start = performance.now()
+      const patches = await this.#pool.knownImages.get(event.data.values)?.patches()
+      const whole = patches === undefined ? event : createEvent({ ...event, data: patches })
       const hooks = { checkAbort: () => checkAborted(abort) }
-      const encoded = this.#pool.compute(() => model.encodeImages([event], hooks), abort) // [n, D]
+      const encoded = this.#pool.compute(() => model.encodeImages([whole], hooks), abort) // [n, D]
       this.encodeMs += performance.now() - start
       tokens = images.add(hash, encoded)
       await yieldToEventLoop()

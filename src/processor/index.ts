@@ -16,6 +16,7 @@ export {
 } from "./isaac-processor"
 export type { Message, Part, Role } from "./messages"
 export { patchify } from "./patchify"
+export { PreparedImage, prepareImage } from "./prepared-image"
 export { resizeBilinear } from "./resize-bilinear"
 export { MAX_PIXELS, type RawPixels, type RgbImage, toRgbImage } from "./rgb-image"
 export { type EncodeOptions, Tokenizer } from "./tokenizer"

@@ -6,9 +6,9 @@
 import { IsaacError } from "../errors"
 import { createEvent, type Event, type EventType, Stream, TensorStream } from "../stream"
 import type { ChatTemplate, RenderOptions } from "./chat-template"
-import { imageToEvent } from "./image-event"
 import { type DecodeImage, type ImageInput, loadImage } from "./image-input"
 import { type Message, type PromptPiece, promptPieces } from "./messages"
+import { PreparedImage, prepareImage } from "./prepared-image"
 import type { Tokenizer } from "./tokenizer"
 import type { VisionSizing } from "./vision-sizing"
 
@@ -41,7 +41,7 @@ export interface TextInput extends ProcessOptions {
 
 export interface MessagesInput extends ProcessOptions, RenderOptions {
   /** What the messages' image parts point at, by index; each must be used. */
-  readonly images?: readonly ImageInput[]
+  readonly images?: readonly (ImageInput | PreparedImage)[]
 }
 
 export interface ProcessorOutput {
@@ -129,10 +129,20 @@ export class IsaacProcessor {
     return this.#build(pieces, images, options)
   }
 
+  /**
+   * Decode and resize an image once, for several prompts.
+   *
+   * @param name what to call an image without a name of its own
+   * @throws IsaacError `bad_image`, `bad_input`
+   */
+  async prepareImage(input: ImageInput, name: string): Promise<PreparedImage> {
+    return prepareImage(await loadImage(input, name, this.#decodeImage), this.sizing)
+  }
+
   /** Pieces → events at the times 0, 1, 2, …; empty text keeps its time but makes no event. */
   async #build(
     pieces: readonly PromptPiece[],
-    inputs: readonly ImageInput[],
+    inputs: readonly (ImageInput | PreparedImage)[],
     { truncate = "error", maxLength = this.maxSequenceLength, signal }: ProcessOptions,
   ): Promise<ProcessorOutput> {
     const events: Event[] = []
@@ -144,8 +154,9 @@ export class IsaacProcessor {
       }
       if (signal?.aborted) throw new IsaacError("aborted", "Processing was aborted.", { cause: signal.reason })
       const name = inputs.length === 1 ? "the image" : `image ${piece + 1} of ${inputs.length}`
-      const image = await loadImage(inputs[piece], name, this.#decodeImage)
-      const event = imageToEvent(image, this.sizing, time)
+      const input = inputs[piece]
+      const image = input instanceof PreparedImage ? input : await this.prepareImage(input, name)
+      const event = image.event(time)
       events.push(event)
       images.push({ width: image.width, height: image.height, tokens: event.idxRange[1] })
     }
