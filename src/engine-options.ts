@@ -33,6 +33,8 @@ export interface LoadOptions {
   readonly backend?: BackendChoice
   /** Default "auto". */
   readonly dtype?: DtypeChoice
+  /** How keys and values of conversations are kept. Default: f32, or bf16 where that does not fit. */
+  readonly kvDtype?: "f32" | "bf16"
   /** Threads of the backend; default: what the machine has. */
   readonly threads?: number
   /** Most tokens of one conversation, prompt and answer. Default: the model's maximum, at most 4096. */
