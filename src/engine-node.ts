@@ -4,19 +4,34 @@ import { totalmem } from "node:os"
 import { fileURLToPath } from "node:url"
 import { packedFiles } from "./conversion-cache-node"
 import type { LoadOptions, ModelInput, Platform } from "./engine-options"
-import { IsaacError, isIsaacError } from "./errors"
+import { IsaacError, isIsaacError, shown } from "./errors"
 import { IsaacEngine } from "./isaac"
 import { selectBackend } from "./ops/select-node"
 import { decodeImage } from "./processor/decode-image-node"
-import { readImage } from "./processor/image-source-node"
+import { type ImageReference, readImage } from "./processor/image-source-node"
 import { openFolder } from "./weights/files-node"
 import { isHubId } from "./weights/hub-id"
 import { fetchFromHub } from "./weights/hub-node"
 import type { FileSet } from "./weights/source"
 
 /** @param abortWord see `Platform` */
-export function nodePlatform(abortWord?: Int32Array): Platform {
-  return { selectBackend, readImage, decodeImage, packedFiles, machineMemory: machineMemory(), abortWord }
+export function nodePlatform(
+  abortWord?: Int32Array,
+  { allowPrivateUrls = false }: Pick<LoadOptions, "allowPrivateUrls"> = {},
+): Platform {
+  if (typeof allowPrivateUrls !== "boolean") {
+    // "false" out of somebody's environment must not mean true.
+    throw new IsaacError("bad_input", `allowPrivateUrls is ${shown(allowPrivateUrls)}; it must be true or false`)
+  }
+  return {
+    selectBackend,
+    // What only a browser has is refused like anything else that is no image.
+    readImage: (image, options) => readImage(image as ImageReference, { ...options, allowPrivateUrls }),
+    decodeImage,
+    packedFiles,
+    machineMemory: machineMemory(),
+    abortWord,
+  }
 }
 
 /** Bytes of memory, or what a container allows of them. */
@@ -71,6 +86,7 @@ export async function loadEngine(
   options: LoadOptions = {},
   abortWord?: Int32Array,
 ): Promise<IsaacEngine> {
+  const platform = nodePlatform(abortWord, options)
   const files = await openModel(model, options)
-  return IsaacEngine.load(files, nodePlatform(abortWord), { ...options, name: String(model) })
+  return IsaacEngine.load(files, platform, { ...options, name: String(model) })
 }

@@ -54,6 +54,11 @@ export interface LoadOptions {
   readonly cache?: boolean
   /** Where ORG/NAME is downloaded from. Default in Node: what the environment says (HF_ENDPOINT, HF_TOKEN). */
   readonly hub?: HubAccess
+  /**
+   * Node: pictures may also be fetched from addresses of private networks and of this machine, where others' pictures
+   * have no business (see docs/privacy-and-safety.md). Default false. A browser has its own rules.
+   */
+  readonly allowPrivateUrls?: boolean
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: LoadProgress) => void
 }

@@ -30,7 +30,7 @@ export {
   type VisionSizing,
 } from "./processor"
 export { decodeImage } from "./processor/decode-image-node"
-export { readImage } from "./processor/image-source-node"
+export { type ReadImageOptions, readImage } from "./processor/image-source-node"
 export { createEvent, type Event, Stream, TensorStream } from "./stream"
 export { PRESETS } from "./synth/presets"
 export type { SynthDtype } from "./synth/random-weights"
