@@ -1,8 +1,8 @@
 /** Messages → prompt text, by the Jinja template that the checkpoint brings. */
 
-import { Template } from "@huggingface/jinja"
-import { IsaacError } from "../errors"
+import { IsaacError, plainText } from "../errors"
 import { type FileSet, readJson, readText } from "../weights/source"
+import { BoundedTemplate, limitsFor, TemplateLimit } from "./bounded-template"
 
 /** One turn as templates take it: the content is always a string. */
 export interface TemplateMessage {
@@ -19,7 +19,7 @@ export interface RenderOptions {
 
 /** A compiled chat template. Immutable. */
 export class ChatTemplate {
-  readonly #template: Template
+  readonly #template: BoundedTemplate
   readonly #name: string
   readonly #tokens: Readonly<Record<string, string>>
 
@@ -52,32 +52,51 @@ export class ChatTemplate {
     this.#name = name
     this.#tokens = tokens
     try {
-      this.#template = new Template(source)
+      this.#template = new BoundedTemplate(source)
     } catch (cause) {
-      throw new IsaacError("bad_checkpoint", `${name} is not valid Jinja: ${(cause as Error).message}`, { cause })
+      throw new IsaacError("bad_checkpoint", `${name} is not valid Jinja: ${said(cause)}`, { cause })
     }
   }
 
-  /** The prompt text of a conversation. Throws IsaacError `bad_input` when the template refuses it. */
+  /**
+   * The prompt text of a conversation. Throws IsaacError `bad_input` when the template refuses it, `bad_checkpoint` when
+   * it takes more time or memory than any sensible one (see `limitsFor`).
+   */
   render(messages: readonly TemplateMessage[], options: RenderOptions = {}): string {
     const { addGenerationPrompt = true, enableThinking } = options
+    const units = messages.reduce((sum, { content }) => sum + content.length, 0)
+    const variables = {
+      ...this.#tokens,
+      messages: messages.map(({ role, content }) => ({ role, content })),
+      add_generation_prompt: addGenerationPrompt,
+      // Templates test whether it is defined at all.
+      ...(enableThinking === undefined ? {} : { enable_thinking: enableThinking }),
+    }
     try {
-      return this.#template.render({
-        ...this.#tokens,
-        messages: messages.map(({ role, content }) => ({ role, content })),
-        add_generation_prompt: addGenerationPrompt,
-        // Templates test whether it is defined at all.
-        ...(enableThinking === undefined ? {} : { enable_thinking: enableThinking }),
-      })
+      return this.#template.render(variables, limitsFor(messages.length, units))
     } catch (cause) {
-      const roles = messages.map(({ role }) => role).join(", ")
+      if (cause instanceof TemplateLimit) {
+        throw new IsaacError("bad_checkpoint", `${this.#name} was stopped: ${cause.message}. It needs repair.`, {
+          cause,
+        })
+      }
+      const roles = messages.slice(0, 8).map(({ role }) => role)
+      const turns = messages.length > 8 ? `${roles.join(", ")}, …` : roles.join(", ")
       throw new IsaacError(
         "bad_input",
-        `${this.#name} cannot render the messages (${roles || "none"}): ${(cause as Error).message}`,
-        { cause },
+        `${this.#name} cannot render the messages (${turns || "none"}): ${said(cause)}`,
+        {
+          cause,
+        },
       )
     }
   }
+}
+
+/** What an error of the template says, shortened: the words may be the template's own. */
+function said(cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : String(cause)
+  return plainText(message.length > 300 ? `${message.slice(0, 300)}…` : message)
 }
 
 /** A template, or a list of named ones. */
