@@ -5,7 +5,7 @@
 
 export { CONVERTED_TYPES, type ConvertModelOptions, type ConvertReport, convertModel } from "./convert-node"
 export { loadEngine, nodePlatform, openModel } from "./engine-node"
-export { IsaacError, isIsaacError } from "./errors"
+export { IsaacError, isIsaacError, plainText } from "./errors"
 export { Generation, type GenerationReport, type Vocabulary } from "./generate/generation"
 export { Sampler, type SamplingOptions } from "./generate/sampler"
 export { Session } from "./generate/session"

@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs"
 import { type Command, Option } from "commander"
-import { type Answer, type Expect, Isaac, IsaacError } from "../index"
+import { type Answer, type AskOptions, type Expect, Isaac, IsaacError } from "../index"
 import { drawAnswer } from "./draw"
 import { addEngineOptions, type EngineOptions } from "./engine-options"
 import { Interrupted, UsageError } from "./failure"
@@ -22,6 +22,8 @@ interface AskFlags extends EngineOptions {
   readonly seed?: number
   readonly json?: true
   readonly draw?: string
+  readonly truncate?: AskOptions["truncate"]
+  readonly allowPrivateUrls?: true
 }
 
 export function addAsk(program: Command, terminal: Terminal): void {
@@ -37,6 +39,13 @@ export function addAsk(program: Command, terminal: Terminal): void {
     .option("--top-p <p>", "draw from the likeliest tokens that reach this probability", numberWithin(0, 1, true))
     .option("--top-k <k>", "draw from the k likeliest tokens; 0: all", wholeNumber(0))
     .option("--seed <n>", "same seed, same answer", wholeNumber(0))
+    .addOption(
+      new Option("--truncate <side>", "too long a prompt: refuse it, or leave out its beginning").choices([
+        "error",
+        "left",
+      ]),
+    )
+    .option("--allow-private-urls", "fetch pictures also from addresses inside your own network")
     .option("--json", "one line of JSON instead of the text")
     .option("--draw <file>", "write the picture with what was pointed at", fileEnding(".png", ".svg"))
     .action((operands: string[], flags: AskFlags) => ask(operands, flags, terminal))
@@ -56,7 +65,7 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
   const progress = new ProgressLine(terminal)
   try {
     // Before the model: a name that was mistyped should not have to wait for it.
-    const images = await readPictures(names, signal)
+    const images = await readPictures(names, signal, { allowPrivateUrls: flags.allowPrivateUrls })
     const { model, backend, dtype, threads, cache } = flags
     const isaac = await Isaac.load(model, {
       backend,
@@ -68,8 +77,9 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
     })
     try {
       if (images.length > 0) progress.show("looking at the picture")
-      const { expect, maxNewTokens, temperature, topP, topK, seed } = flags
-      const running = isaac.ask(images, question, { expect, maxNewTokens, temperature, topP, topK, seed, signal })
+      const { expect, maxNewTokens, temperature, topP, topK, seed, truncate } = flags
+      const sampling = { maxNewTokens, temperature, topP, topK, seed }
+      const running = isaac.ask(images, question, { expect, truncate, ...sampling, signal })
       let last = "\n"
       for await (const event of running) {
         if (event.type !== "text.delta" || event.text === "") continue

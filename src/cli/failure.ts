@@ -1,7 +1,7 @@
 /** How a command ends when it does not succeed: one line, and an exit code that scripts can branch on. */
 
 import { CommanderError } from "commander"
-import { isIsaacError } from "../index"
+import { isIsaacError, plainText } from "../internal"
 import { INTERRUPTED, OUTPUT_CLOSED, type Terminal } from "./terminal"
 
 export const EXIT = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const
@@ -31,14 +31,18 @@ export function reportFailure(error: unknown, terminal: Terminal, json: boolean)
   const interrupted = terminal.signal.reason === INTERRUPTED
   const { code, message } = interrupted ? { code: "aborted", message: "interrupted" } : describe(error)
   if (json) terminal.out(`${JSON.stringify({ error: { code, message } })}\n`)
-  else terminal.err(`isaac: ${message}${code === "usage" ? ' (see "isaac help")' : ""}\n`)
+  else terminal.err(`isaac: ${plainText(message)}${code === "usage" ? ' (see "isaac help")' : ""}\n`)
   if (interrupted) return EXIT.interrupted
   return code === "usage" ? EXIT.usage : EXIT.failure
 }
 
 function describe(error: unknown): { code: string; message: string } {
   if (error instanceof CommanderError || error instanceof UsageError) {
-    return { code: "usage", message: oneLine(error.message.replace(/^error: /, "")) }
+    const hint =
+      error instanceof CommanderError && error.code === "commander.unknownOption"
+        ? "; put -- before a file name or a question that begins with a dash"
+        : ""
+    return { code: "usage", message: oneLine(error.message.replace(/^error: /, "")) + hint }
   }
   if (isIsaacError(error)) return { code: error.code, message: oneLine(error.message) }
   const message = error instanceof Error ? error.message : String(error)

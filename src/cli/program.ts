@@ -17,7 +17,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     await createProgram(terminal).parseAsync(args, { from: "user" })
     return EXIT.ok
   } catch (error) {
-    return reportFailure(error, terminal, args.includes("--json"))
+    const flags = args.includes("--") ? args.slice(0, args.indexOf("--")) : args
+    return reportFailure(error, terminal, flags.includes("--json"))
   }
 }
 
