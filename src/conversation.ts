@@ -1,7 +1,7 @@
 /** A conversation: what was said, what was shown, and the session that holds both computed. */
 
-import { type AnswerEvent, AnswerWriter } from "./answer"
-import type { AskOptions, Expect, GenerateOptions, ImageInput } from "./engine-options"
+import { type AnswerEvent, AnswerWriter, type Candidate, type Score } from "./answer"
+import type { AskOptions, CandidatesOptions, Expect, GenerateOptions, ImageInput, ScoreOptions } from "./engine-options"
 import { IsaacError } from "./errors"
 import type { Generation } from "./generate/generation"
 import { Picture } from "./generate/pictures"
@@ -76,13 +76,26 @@ export class Conversation implements AsyncDisposable {
     question: string,
     options: AskOptions,
   ): AsyncGenerator<AnswerEvent, void> {
+    const { messages, shown } = await this.#next(images, question, options)
+    yield* this.#engine.answer(messages, shown, options, this.#session, (words) => {
+      this.#messages = [...messages, { role: "assistant", content: words }]
+      this.#images = shown
+    })
+  }
+
+  /** The conversation with one more question, of which nothing is remembered yet. */
+  async #next(
+    images: readonly ImageInput[],
+    question: string,
+    options: Pick<AskOptions, "expect" | "system" | "signal">,
+  ): Promise<{ readonly messages: readonly Message[]; readonly shown: readonly Picture[] }> {
     const { expect = "text", system, signal } = options
     const hints = Object.hasOwn(HINTS, expect) ? HINTS[expect] : undefined
     if (hints === undefined) {
       throw new IsaacError("bad_input", `expect is ${String(expect)}; it must be ${Object.keys(HINTS).join(", ")}`)
     }
     if (!Array.isArray(images) || typeof question !== "string") {
-      throw new IsaacError("bad_input", "ask takes an array of pictures (which may be empty) and a question")
+      throw new IsaacError("bad_input", "pictures are an array (which may be empty), a question is a string")
     }
     if (system !== undefined && typeof system !== "string") {
       throw new IsaacError("bad_input", `system is a ${typeof system}; it must be a string`)
@@ -91,10 +104,44 @@ export class Conversation implements AsyncDisposable {
     const messages = [...this.#messages, ...turn.map((message) => shiftImages(message, this.#images.length))]
     const added = await this.#engine.readImages(images, signal)
     const shown = [...this.#images, ...added.map((image) => new Picture(image))]
-    yield* this.#engine.answer(messages, shown, options, this.#session, (words) => {
-      this.#messages = [...messages, { role: "assistant", content: words }]
-      this.#images = shown
-    })
+    return { messages, shown }
+  }
+
+  /**
+   * `n` answers that might follow, the likeliest first: drawn, so a temperature above 0 is needed (default 1). Answers
+   * that come out the same are all there. The conversation stays as it is; to go on with one of them, ask with its seed.
+   *
+   * Throws bad_input, too_long, out_of_memory, aborted.
+   */
+  async candidates(
+    images: readonly ImageInput[],
+    question: string,
+    options: CandidatesOptions,
+  ): Promise<readonly Candidate[]> {
+    const { messages, shown } = await this.#next(images, question, options)
+    return this.#engine.answers(messages, shown, options, this.#session)
+  }
+
+  /**
+   * How well the model expects this answer to the next question, token by token. The conversation stays as it is.
+   *
+   * @param answer text, of which special tokens are ordinary characters, or ids as they are
+   * Throws bad_input for an empty answer, too_long, out_of_memory, aborted.
+   */
+  async score(
+    images: readonly ImageInput[],
+    question: string,
+    answer: string | readonly number[],
+    options: ScoreOptions = {},
+  ): Promise<Score> {
+    if (typeof answer !== "string" && !(Array.isArray(answer) && answer.every(Number.isInteger))) {
+      throw new IsaacError(
+        "bad_input",
+        `the answer is a ${typeof answer}; it must be a string or an array of token ids`,
+      )
+    }
+    const { messages, shown } = await this.#next(images, question, options)
+    return this.#engine.scoreAnswer(messages, shown, answer, options, this.#session)
   }
 
   /** Tokens that follow a prompt given whole; what it has in common with this conversation is not computed again. */

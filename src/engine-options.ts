@@ -99,6 +99,15 @@ export interface AskOptions extends GenerateOptions {
   readonly truncate?: ProcessOptions["truncate"]
 }
 
+/** `n` answers are drawn at temperature 1, unless another one is asked for. */
+export interface CandidatesOptions extends AskOptions {
+  /** How many answers: 1 … 64. */
+  readonly n: number
+}
+
+/** How the question of `score` is put. */
+export type ScoreOptions = Pick<AskOptions, "expect" | "system" | "truncate" | "signal">
+
 /** What `processor` takes: raw text with an `<image>` for each image. */
 export interface ProcessorInput {
   readonly text: string

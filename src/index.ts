@@ -1,11 +1,12 @@
 /** isaac-vlm: run Isaac, a small vision-language model, on your own machine. */
 
 /** What a question gets back. */
-export type { Answer, AnswerEvent, AnswerStream, Timings, Usage } from "./answer"
+export type { Answer, AnswerEvent, AnswerStream, Candidate, Score, Timings, Usage } from "./answer"
 /** What callers may choose. */
 export type {
   AskOptions,
   BackendChoice,
+  CandidatesOptions,
   DtypeChoice,
   EngineInfo,
   Expect,
@@ -17,11 +18,15 @@ export type {
   ModelInput,
   Numbers,
   ProcessorInput,
+  ScoreOptions,
 } from "./engine-options"
 /** The only error that this library throws on purpose. */
 export { IsaacError, type IsaacErrorCode, isIsaacError } from "./errors"
 /** How to generate: sampling, length, stop ids. */
 export type { FinishReason, GeneratedToken, GenerationOptions, GenerationReport } from "./generate/generation"
+/** What is told of single tokens. */
+export type { TokenAlternative, TokenLogprob } from "./generate/logprobs"
+export type { LogitBias } from "./generate/penalties"
 /** The architecture itself, in the calling thread, on a backend of your own; `isaac.model` has the same calls. */
 export { IsaacModel } from "./model"
 /** What an answer points at. */

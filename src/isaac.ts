@@ -5,10 +5,11 @@
  * between machines (files, image decoders, backends) comes in as a `Platform`.
  */
 
-import { type AnswerEvent, AnswerWriter } from "./answer"
+import { type AnswerEvent, AnswerWriter, type Candidate, type Score } from "./answer"
 import { Conversation } from "./conversation"
 import type {
   AskOptions,
+  CandidatesOptions,
   DtypeChoice,
   EngineInfo,
   GenerateOptions,
@@ -16,11 +17,15 @@ import type {
   LoadOptions,
   Platform,
   ProcessorInput,
+  ScoreOptions,
 } from "./engine-options"
 import { IsaacError } from "./errors"
 import { type AbortFlag, checkAborted, KernelFlag, signalOf } from "./generate/abort"
-import { Generation, type Vocabulary } from "./generate/generation"
+import { type CandidatesSetup, drawCandidates } from "./generate/candidates"
+import { Generation, type GenerationSetup, imageTokens, type Vocabulary } from "./generate/generation"
+import { describeToken, type TokenLogprob, tokenLogprob } from "./generate/logprobs"
 import { type Picture, PictureBook } from "./generate/pictures"
+import { scoreTokens } from "./generate/score"
 import { LARGEST_CHUNK, Session } from "./generate/session"
 import { defaultSessionMemory, memoryOption } from "./generate/session-memory"
 import { SessionPool, type SessionUsage } from "./generate/session-pool"
@@ -37,6 +42,7 @@ import {
   type RgbImage,
   Tokenizer,
 } from "./processor"
+import { assistantIds } from "./processor/messages"
 import { type Checkpoint, openCheckpoint } from "./weights/checkpoint"
 import { type FileSet, readJson } from "./weights/source"
 
@@ -193,14 +199,19 @@ export class IsaacEngine implements AsyncDisposable {
     options: GenerateOptions = {},
     session?: Session,
   ): Generation {
-    const { pool, model, vocabulary, maxNewTokens } = this.#parts
-    return new Generation(session ?? (() => new Session(pool)), inputs.tensorStream, {
+    const { pool } = this.#parts
+    return new Generation(session ?? (() => new Session(pool)), inputs.tensorStream, this.#setup(options))
+  }
+
+  #setup(options: GenerateOptions): GenerationSetup {
+    const { model, vocabulary, maxNewTokens } = this.#parts
+    return {
       ...options,
       maxNewTokens: options.maxNewTokens ?? maxNewTokens,
       stopIds: options.stopIds ?? model.config.stopIds,
       vocabulary,
       abort: options.signal,
-    })
+    }
   }
 
   /** A question about pictures: its answer as it is written, then the whole. */
@@ -212,6 +223,35 @@ export class IsaacEngine implements AsyncDisposable {
     const conversation = this.session()
     try {
       yield* conversation.ask(images, question, options)
+    } finally {
+      await conversation.dispose()
+    }
+  }
+
+  /** Several answers to one question, the likeliest first; see `Conversation.candidates`. */
+  async candidates(
+    images: readonly ImageInput[],
+    question: string,
+    options: CandidatesOptions,
+  ): Promise<readonly Candidate[]> {
+    const conversation = this.session()
+    try {
+      return await conversation.candidates(images, question, options)
+    } finally {
+      await conversation.dispose()
+    }
+  }
+
+  /** How well the model expects a given answer to a question; see `Conversation.score`. */
+  async score(
+    images: readonly ImageInput[],
+    question: string,
+    answer: string | readonly number[],
+    options: ScoreOptions = {},
+  ): Promise<Score> {
+    const conversation = this.session()
+    try {
+      return await conversation.score(images, question, answer, options)
     } finally {
       await conversation.dispose()
     }
@@ -236,24 +276,19 @@ export class IsaacEngine implements AsyncDisposable {
     remember: (words: string) => void,
   ): AsyncGenerator<AnswerEvent, void> {
     // 1. Messages and pictures → a stream of text and patches.
-    const { truncate, signal } = options
-    const { pictureBook, textProcessor } = this.#parts
-    const images: PreparedImage[] = []
-    for (const [i, picture] of pictures.entries()) {
-      checkAborted(signal)
-      images.push(await pictureBook.prepare(picture, `image ${i + 1} of ${pictures.length}`))
-    }
-    const inputs = await textProcessor.processMessages(messages, { images, truncate })
+    const inputs = await this.#prompt(messages, pictures, options)
 
     // 2. Embed, decode, sample: one token after another.
     const generation = this.generate(inputs, options, session)
 
     // 3. Tokens → text, reasoning and what the text points at.
     const writer = new AnswerWriter(inputs.images)
+    const logprobs: TokenLogprob[] = []
     let words = ""
-    for await (const { text } of generation) {
-      words += text
-      yield* writer.push(text)
+    for await (const token of generation) {
+      words += token.text
+      if (token.logprob !== undefined) logprobs.push(tokenLogprob(token, this.#parts.vocabulary))
+      yield* writer.push(token.text)
     }
     yield* writer.push(generation.report.heldText)
 
@@ -261,7 +296,70 @@ export class IsaacEngine implements AsyncDisposable {
     if (generation.report.finishReason !== "abort") {
       remember(words)
     }
-    yield* writer.end(this.info, generation.report)
+    yield* writer.end(this.info, generation.report, wantsLogprobs(options) ? logprobs : undefined)
+  }
+
+  /** The same for several answers, which are ranked. Throws bad_input, too_long, out_of_memory, aborted. */
+  async answers(
+    messages: readonly Message[],
+    pictures: readonly Picture[],
+    options: CandidatesOptions,
+    session: Session,
+  ): Promise<readonly Candidate[]> {
+    const { vocabulary } = this.#parts
+    const inputs = await this.#prompt(messages, pictures, options)
+    const temperature = options.temperature ?? 1
+    const setup: CandidatesSetup = { ...this.#setup(options), temperature, n: options.n }
+    const runs = await drawCandidates(session, inputs.tensorStream, setup)
+    return runs.map(({ sample, tokens, report, score }): Candidate => {
+      const text = tokens.map((token) => token.text).join("")
+      const logprobs = wantsLogprobs(options) ? tokens.map((token) => tokenLogprob(token, vocabulary)) : undefined
+      const answer = new AnswerWriter(inputs.images).whole(text, this.info, report, logprobs)
+      return { ...answer, score, sample, seed: report.seed }
+    })
+  }
+
+  /** How likely an answer is that somebody else gave. Throws bad_input, too_long, out_of_memory, aborted. */
+  async scoreAnswer(
+    messages: readonly Message[],
+    pictures: readonly Picture[],
+    answer: string | readonly number[],
+    options: ScoreOptions,
+    session: Session,
+  ): Promise<Score> {
+    const { vocabulary, pool } = this.#parts
+    const ids = typeof answer === "string" ? assistantIds(answer, this.tokenizer) : Int32Array.from(answer)
+    const { tensorStream } = await this.#prompt(messages, pictures, options)
+    const { maxContext } = pool
+    const setup = { size: vocabulary.size, maxContext, abort: options.signal }
+    const logprobs = await scoreTokens(session, tensorStream, ids, setup)
+    const loss = -logprobs.reduce((sum, logprob) => sum + logprob, 0) / ids.length
+    return {
+      loss,
+      perplexity: Math.exp(loss),
+      tokens: Array.from(ids, (id, i) => describeToken(id, logprobs[i], vocabulary)),
+      usage: {
+        prompt_tokens: tensorStream.shape[1],
+        image_tokens: imageTokens(tensorStream),
+        completion_tokens: ids.length,
+      },
+    }
+  }
+
+  /** Messages and pictures → the stream of a prompt, an open turn of the assistant at its end. */
+  async #prompt(
+    messages: readonly Message[],
+    pictures: readonly Picture[],
+    options: Pick<AskOptions, "truncate" | "signal">,
+  ): Promise<ProcessorOutput> {
+    const { truncate, signal } = options
+    const { pictureBook, textProcessor } = this.#parts
+    const images: PreparedImage[] = []
+    for (const [i, picture] of pictures.entries()) {
+      checkAborted(signal)
+      images.push(await pictureBook.prepare(picture, `image ${i + 1} of ${pictures.length}`))
+    }
+    return textProcessor.processMessages(messages, { images, truncate })
   }
 
   /** Bytes or pixels of pictures that may lie elsewhere. Throws not_found, io, bad_input, aborted. */
@@ -362,6 +460,10 @@ async function openFitting(
 function mainType({ weightsByType }: MemoryPlan): StoredType {
   const types = Object.entries(weightsByType) as [StoredType, number][]
   return types.reduce((most, next) => (next[1] > most[1] ? next : most))[0]
+}
+
+function wantsLogprobs({ logprobs }: GenerateOptions): boolean {
+  return logprobs !== undefined && logprobs !== false
 }
 
 /** A table may have more rows than there are tokens (they are padding), but every token needs its row. */

@@ -4,6 +4,8 @@ import { IsaacError } from "../errors"
 import {
   type AnswerEvent,
   type AskOptions,
+  type Candidate,
+  type CandidatesOptions,
   type Conversation,
   checkAborted,
   type DecoderCache,
@@ -20,6 +22,8 @@ import {
   type PlainTensorStream,
   type ProcessorInput,
   type ProcessorOutput,
+  type Score,
+  type ScoreOptions,
   toPlain,
 } from "../isaac"
 import type { CallContext, Service } from "./protocol"
@@ -54,6 +58,15 @@ export interface AskInput {
   readonly question: string
   readonly options: Omit<AskOptions, "signal">
   readonly session?: number
+}
+
+export interface CandidatesInput extends Omit<AskInput, "options"> {
+  readonly options: Omit<CandidatesOptions, "signal">
+}
+
+export interface ScoreInput extends Omit<AskInput, "options"> {
+  readonly answer: string | readonly number[]
+  readonly options: Omit<ScoreOptions, "signal">
 }
 
 export interface GenerateInput {
@@ -138,6 +151,17 @@ export function engineService(load: (input: LoadInput, context: CallContext) => 
     },
     async closeSession(input: { session: number }): Promise<void> {
       await sessions.take(input.session)?.dispose()
+    },
+
+    async candidates(input: CandidatesInput, context: CallContext): Promise<readonly Candidate[]> {
+      const { images, question, session } = input
+      const asked = session === undefined ? engine() : sessions.get(session)
+      return asked.candidates(images, question, { ...input.options, signal: stopFlag(context) })
+    },
+    async score(input: ScoreInput, context: CallContext): Promise<Score> {
+      const { images, question, answer, session } = input
+      const asked = session === undefined ? engine() : sessions.get(session)
+      return asked.score(images, question, answer, { ...input.options, signal: stopFlag(context) })
     },
 
     async memory(): Promise<{ readonly used: number; readonly peak: number }> {

@@ -5,6 +5,8 @@ import {
   type AbortFlag,
   type AnswerStream,
   type AskOptions,
+  type Candidate,
+  type CandidatesOptions,
   type EngineInfo,
   fromPlain,
   type GeneratedToken,
@@ -15,6 +17,8 @@ import {
   type PlainTensorStream,
   type ProcessorInput,
   type ProcessorOutput,
+  type Score,
+  type ScoreOptions,
   type TensorStream,
   toPlain,
 } from "../isaac"
@@ -80,6 +84,32 @@ export class IsaacClient implements AsyncDisposable {
    */
   ask(images: readonly ImageInput[], question: string, options: AskOptions = {}): AnswerStream {
     return ask(this.#caller, images, question, options)
+  }
+
+  /**
+   * `n` answers to one question, the likeliest first. They share the prompt's computation and are drawn at temperature
+   * 1, unless another one is asked for. Answers that come out the same are all there.
+   */
+  candidates(
+    images: readonly ImageInput[],
+    question: string,
+    options: CandidatesOptions,
+  ): Promise<readonly Candidate[]> {
+    return candidates(this.#caller, images, question, options)
+  }
+
+  /**
+   * How well the model expects this answer, token by token.
+   *
+   * @param answer text, of which special tokens are ordinary characters, or ids as they are
+   */
+  score(
+    images: readonly ImageInput[],
+    question: string,
+    answer: string | readonly number[],
+    options: ScoreOptions = {},
+  ): Promise<Score> {
+    return score(this.#caller, images, question, answer, options)
   }
 
   /** The tokens that follow a prompt. */
@@ -246,6 +276,28 @@ export class IsaacSession implements AsyncDisposable {
     return ask(this.#caller, images, question, options, this.#handle)
   }
 
+  /**
+   * Answers that might follow, the likeliest first; see `Isaac.candidates`. The conversation stays as it is: to go on
+   * with one of them, ask with its seed.
+   */
+  candidates(
+    images: readonly ImageInput[],
+    question: string,
+    options: CandidatesOptions,
+  ): Promise<readonly Candidate[]> {
+    return candidates(this.#caller, images, question, options, this.#handle)
+  }
+
+  /** How well the model expects this answer to the next question. The conversation stays as it is. */
+  score(
+    images: readonly ImageInput[],
+    question: string,
+    answer: string | readonly number[],
+    options: ScoreOptions = {},
+  ): Promise<Score> {
+    return score(this.#caller, images, question, answer, options, this.#handle)
+  }
+
   /** Tokens that follow a prompt given whole; what it has in common with this session is not computed again. */
   generate(inputs: Pick<ProcessorOutput, "tensorStream">, options: GenerateOptions = {}): TokenStream {
     return generate(this.#caller, inputs, options, this.#handle)
@@ -290,6 +342,31 @@ function ask(
     yield* caller.iterate("ask", input, { signal })
   }
   return new AnswerRun(events())
+}
+
+async function candidates(
+  caller: EngineCaller,
+  images: readonly ImageInput[],
+  question: string,
+  request: CandidatesOptions,
+  session?: EngineHandle,
+): Promise<readonly Candidate[]> {
+  const { signal, ...options } = optionsOf(request, "candidates") as CandidatesOptions
+  const input = { images: sendableAll(images), question, options, session: await session?.id() }
+  return caller.call("candidates", input, { signal })
+}
+
+async function score(
+  caller: EngineCaller,
+  images: readonly ImageInput[],
+  question: string,
+  answer: string | readonly number[],
+  request: ScoreOptions,
+  session?: EngineHandle,
+): Promise<Score> {
+  const { signal, ...options } = optionsOf(request, "score")
+  const input = { images: sendableAll(images), question, answer, options, session: await session?.id() }
+  return caller.call("score", input, { signal })
 }
 
 function generate(
