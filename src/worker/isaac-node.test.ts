@@ -206,6 +206,7 @@ describe.each([true, false])("Isaac, worker: %j", (worker) => {
       ["maxContext", () => load("tiny", { maxContext: "x" })],
       ["maxContext NaN", () => load("tiny", { maxContext: Number.NaN })],
       ["dtype", () => load("tiny", { dtype: "x" })],
+      ["kvDtype", () => load("tiny", { kvDtype: "q8" })],
     ]
     const outcomes: string[] = []
     for (const [name, call] of calls) {
