@@ -4,6 +4,9 @@ import { IsaacError, plainText } from "../errors"
 import { type FileSet, readJson, readText } from "../weights/source"
 import { BoundedTemplate, limitsFor, TemplateLimit } from "./bounded-template"
 
+/** Largest chat_template.jinja; published ones have a few kilobytes. */
+const MOST_BYTES = 4 << 20
+
 /** One turn as templates take it: the content is always a string. */
 export interface TemplateMessage {
   readonly role: string
@@ -33,7 +36,7 @@ export class ChatTemplate {
   static async load(files: FileSet): Promise<ChatTemplate | undefined> {
     const config = (await files.has("tokenizer_config.json")) ? await readJson(files, "tokenizer_config.json") : {}
     if (await files.has("chat_template.jinja")) {
-      const source = await readText(files, "chat_template.jinja")
+      const source = await readText(files, "chat_template.jinja", MOST_BYTES)
       return new ChatTemplate(source, `${files.name}/chat_template.jinja`, tokenContents(config))
     }
     const own = (await files.has("chat_template.json")) ? await readJson(files, "chat_template.json") : {}

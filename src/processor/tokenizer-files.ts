@@ -1,8 +1,15 @@
 /** The tokenizer's definition from a checkpoint's files: tokenizer.json, or vocab.json and merges.txt. */
 
-import { IsaacError } from "../errors"
+import { IsaacError, shown } from "../errors"
 import { type FileSet, readJson, readText } from "../weights/source"
 import { BYTE_CHARACTERS } from "./byte-level"
+import { patternDanger } from "./split-pattern"
+
+/** Ids are below this; the largest vocabularies have an eighth of it. */
+const MOST_IDS = 1 << 21
+/** Most added tokens; they are looked for in every text, each at every place. */
+const MOST_ADDED = 1 << 14
+const LONGEST_ADDED = 1000
 
 /** A token that is matched in the text itself, before any splitting or merging. */
 export interface AddedToken {
@@ -58,13 +65,40 @@ export async function readTokenizerDefinition(files: FileSet): Promise<Tokenizer
     if (known && known.content !== token.content) {
       throw new IsaacError(
         "bad_checkpoint",
-        `${files.name}: id ${token.id} is the added token ${JSON.stringify(known.content)} in one tokenizer file and ` +
-          `${JSON.stringify(token.content)} in another.`,
+        `${files.name}: id ${token.id} is the added token ${shown(known.content)} in one tokenizer file and ` +
+          `${shown(token.content)} in another.`,
       )
     }
     if (!known) added.set(token.id, token)
   }
-  return { name: files.name, pipeline: { ...pipeline, added_tokens: [] }, vocab, added: [...added.values()] }
+  if (added.size > MOST_ADDED) {
+    throw new IsaacError(
+      "unsupported",
+      `${files.name}: the tokenizer has ${added.size} added tokens; at most ${MOST_ADDED} are read.`,
+    )
+  }
+  checkPatterns([pipeline.normalizer, pipeline.pre_tokenizer], files.name)
+  // What a post-processor puts around a text is not wanted: templates write such tokens themselves.
+  const bare = { ...pipeline, added_tokens: [], post_processor: null }
+  return { name: files.name, pipeline: bare, vocab, added: [...added.values()] }
+}
+
+/** Throws unsupported for a regular expression that may take for ever. */
+function checkPatterns(steps: unknown, name: string): void {
+  const pending: unknown[] = [steps]
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    if (next === null || typeof next !== "object") continue
+    if ("Regex" in next && typeof next.Regex === "string") {
+      const danger = patternDanger(next.Regex)
+      if (danger) {
+        throw new IsaacError(
+          "unsupported",
+          `${name}: the tokenizer splits text by the pattern ${shown(next.Regex)}, which is not run because ${danger}.`,
+        )
+      }
+    }
+    for (const part of Object.values(next)) pending.push(part)
+  }
 }
 
 /** vocab.json and merges.txt as the tokenizer.json they would be. */
@@ -101,11 +135,23 @@ function checkByteLevelBpe(pipeline: Record<string, unknown>, name: string): Map
   if (kinds[0] !== "BPE" || kinds[1] !== "ByteLevel") {
     throw new IsaacError(
       "unsupported",
-      `${name}: the tokenizer is ${kinds.join(" with decoder ")}; only BPE with decoder ByteLevel is supported.`,
+      `${name}: the tokenizer is ${kinds.map((kind) => shown(kind)).join(" with decoder ")}; only BPE with decoder ByteLevel is supported.`,
     )
   }
   const vocab = new Map<string, number>()
-  for (const [entry, id] of Object.entries(model.vocab)) vocab.set(entry, checkId(id, entry, name))
+  const entries = new Map<number, string>()
+  for (const [entry, value] of Object.entries(model.vocab)) {
+    const id = checkId(value, entry, name)
+    const other = entries.get(id)
+    if (other !== undefined) {
+      throw new IsaacError(
+        "bad_checkpoint",
+        `${name}: ${shown(other)} and ${shown(entry)} both have the token id ${id}.`,
+      )
+    }
+    vocab.set(entry, id)
+    entries.set(id, entry)
+  }
   const missing = BYTE_CHARACTERS.filter((character) => !vocab.has(character))
   if (missing.length > 0) {
     throw new IsaacError(
@@ -113,7 +159,27 @@ function checkByteLevelBpe(pipeline: Record<string, unknown>, name: string): Map
       `${name}: the tokenizer's vocabulary lacks ${missing.length} of the 256 bytes, so some text has no ids.`,
     )
   }
+  checkMerges(model.merges, vocab, name)
   return vocab
+}
+
+/** Every merge makes a token of two tokens: text that came out as anything else would be lost without a word. */
+function checkMerges(merges: readonly unknown[], vocab: ReadonlyMap<string, number>, name: string): void {
+  for (const merge of merges) {
+    const pair: readonly unknown[] = typeof merge === "string" ? merge.split(" ") : Array.isArray(merge) ? merge : []
+    const [left, right] = pair
+    if (pair.length !== 2 || typeof left !== "string" || typeof right !== "string") {
+      throw new IsaacError("bad_checkpoint", `${name}: the tokenizer has the merge ${shown(merge)}, which is no pair.`)
+    }
+    const unknown = [left, right, left + right].find((entry) => !vocab.has(entry))
+    if (unknown !== undefined) {
+      throw new IsaacError(
+        "bad_checkpoint",
+        `${name}: the tokenizer merges ${shown(left)} and ${shown(right)}, but its vocabulary lacks ${shown(unknown)}. ` +
+          "Vocabulary and merges belong to different tokenizers.",
+      )
+    }
+  }
 }
 
 /** added_tokens.json maps content to id; what is special is told by the names of roles elsewhere. */
@@ -138,11 +204,14 @@ function specialContents(config: Record<string, unknown> | undefined): string[] 
 
 function parseAddedToken(id: number, entry: unknown, name: string): AddedToken {
   const { content, special, lstrip, rstrip, single_word } = record(entry)
-  if (typeof content !== "string" || content === "") {
-    throw new IsaacError("bad_checkpoint", `${name}: the added token ${id} has no content.`)
+  if (typeof content !== "string" || content === "" || content.length > LONGEST_ADDED) {
+    throw new IsaacError(
+      "bad_checkpoint",
+      `${name}: the added token ${id} has ${typeof content === "string" && content !== "" ? `${content.length} characters; at most ${LONGEST_ADDED} are read` : "no content"}.`,
+    )
   }
   if (single_word === true) {
-    throw new IsaacError("unsupported", `${name}: the added token ${JSON.stringify(content)} is a single_word token.`)
+    throw new IsaacError("unsupported", `${name}: the added token ${shown(content)} is a single_word token.`)
   }
   return {
     id: checkId(id, content, name),
@@ -154,8 +223,11 @@ function parseAddedToken(id: number, entry: unknown, name: string): AddedToken {
 }
 
 function checkId(id: unknown, entry: string, name: string): number {
-  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < 2 ** 31) return id
-  throw new IsaacError("bad_checkpoint", `${name}: the token ${JSON.stringify(entry)} has the id ${String(id)}.`)
+  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < MOST_IDS) return id
+  throw new IsaacError(
+    "bad_checkpoint",
+    `${name}: the token ${shown(entry)} has the id ${shown(id)}; whole numbers from 0 to ${MOST_IDS - 1} are ids.`,
+  )
 }
 
 async function readIfPresent(files: FileSet, file: string): Promise<Record<string, unknown> | undefined> {

@@ -200,12 +200,89 @@ describe("malformed tokenizers are refused with the folder's name and the reason
     expect(await failure({ "tokenizer.json": noSpace })).toMatch(/lacks 1 of the 256 bytes/)
     const badId = definition()
     badId.model.vocab.a = "seven"
-    expect(await failure({ "tokenizer.json": badId })).toMatch(/"a" has the id seven/)
+    expect(await failure({ "tokenizer.json": badId })).toMatch(/"a" has the id "seven"/)
     const config = { added_tokens_decoder: { 744: { content: "<|stop|>", special: true } } }
     expect(await failure({ "tokenizer_config.json": config })).toMatch(/id 744 .*"<\|im_end\|>".*"<\|stop\|>"/)
     const empty = { added_tokens_decoder: { 768: { special: true } } }
     expect(await failure({ "tokenizer_config.json": empty })).toMatch(/added token 768 has no content/)
     const word = { added_tokens_decoder: { 768: { content: "w", single_word: true } } }
     expect(await failure({ "tokenizer_config.json": word })).toMatch(/^unsupported: .*"w" is a single_word/)
+  })
+
+  it("ids that would take all memory, and ids that two tokens share", async () => {
+    const huge = definition()
+    huge.model.vocab.a = 2 ** 30
+    expect(await failure({ "tokenizer.json": huge })).toMatch(
+      /^bad_checkpoint: .*"a" has the id 1073741824; .* 2097151/,
+    )
+    const added = { added_tokens_decoder: { 2147483646: { content: "<far>" } } }
+    expect(await failure({ "tokenizer_config.json": added })).toMatch(/"<far>" has the id 2147483646/)
+    const shared = definition()
+    shared.model.vocab.a = shared.model.vocab.b
+    expect(await failure({ "tokenizer.json": shared })).toMatch(/"[ab]" and "[ab]" both have the token id \d+/)
+  })
+
+  it("merges of another vocabulary", async () => {
+    const other = { ...definition() }
+    other.model = {
+      ...other.model,
+      merges: [
+        ["a", "b"],
+        ["q", "zz"],
+      ],
+    }
+    expect(await failure({ "tokenizer.json": other })).toMatch(/merges "q" and "zz", but .* lacks "zz"\. .*different/)
+    other.model.merges = ["a b c"]
+    expect(await failure({ "tokenizer.json": other })).toMatch(/the merge "a b c", which is no pair/)
+    other.model.merges = [null]
+    expect(await failure({ "tokenizer.json": other })).toMatch(/the merge null, which is no pair/)
+    expect(await failure({ "tokenizer.json": null, "merges.txt": "#version: 0.2\nq zz\n" })).toMatch(/lacks "zz"/)
+  })
+
+  it("patterns that could run for ever on a text", async () => {
+    const evil = definition()
+    evil.pre_tokenizer.pretokenizers[0].pattern.Regex = "(a+)+$"
+    expect(await failure({ "tokenizer.json": evil })).toMatch(
+      /^unsupported: .*pattern "\(a\+\)\+\$", which is not run because it repeats a group/,
+    )
+  })
+
+  it("pipelines that lose or change text", async () => {
+    const bare = { ...definition(), pre_tokenizer: null }
+    expect(await failure({ "tokenizer.json": bare })).toMatch(
+      /^unsupported: .*changes text: "The Red.*comes back as "T/,
+    )
+    const lower = { ...definition(), normalizer: { type: "Lowercase" } }
+    expect(await failure({ "tokenizer.json": lower })).toMatch(/comes back as "the red/)
+    const deep = { ...definition(), normalizer: { type: "Sequence", normalizers: 3 } }
+    expect(await failure({ "tokenizer.json": deep })).toMatch(/^bad_checkpoint: .*cannot be built/)
+  })
+
+  it("too many added tokens, and one that is a book", async () => {
+    const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [1000 + i, { content: `<${i}>` }]))
+    expect(await failure({ "tokenizer_config.json": { added_tokens_decoder: many } })).toMatch(
+      /^unsupported: .*20026 added/,
+    )
+    const book = { 1000: { content: "x".repeat(5000) } }
+    expect(await failure({ "tokenizer_config.json": { added_tokens_decoder: book } })).toMatch(
+      /1000 has 5000 characters/,
+    )
+  })
+})
+
+describe("what a tokenizer puts around a text", () => {
+  it("is left to the template", async () => {
+    const definition = JSON.parse(readFileSync(path("models/isaac-tiny/tokenizer.json"), "utf8"))
+    const special = [{ SpecialToken: { id: "<|im_start|>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }]
+    const post_processor = { type: "TemplateProcessing", single: special, pair: [], special_tokens: {} }
+    const files = replaced(tiny, { "tokenizer.json": { ...definition, post_processor } })
+    expect([...(await Tokenizer.load(files)).encode("I")]).toEqual([40])
+  })
+
+  it("is found in linear time where tokens swallow white space", async () => {
+    const added = { 768: { content: "<mask>", lstrip: true, rstrip: true } }
+    const files = replaced(tiny, { "tokenizer_config.json": { added_tokens_decoder: added } })
+    const blanks = " ".repeat(1_000_000)
+    expect((await Tokenizer.load(files)).split(`a${blanks}<mask>${blanks}b${blanks}`)).toEqual(["a", 768, `b${blanks}`])
   })
 })

@@ -1,7 +1,7 @@
 /** Text ⇄ token ids: byte-level BPE with added tokens. */
 
 import { Tokenizer as BpeTokenizer } from "@huggingface/tokenizers"
-import { IsaacError } from "../errors"
+import { IsaacError, plainText, shown } from "../errors"
 import type { FileSet } from "../weights/source"
 import { entryBytes } from "./byte-level"
 import { type AddedToken, readTokenizerDefinition, type TokenizerDefinition } from "./tokenizer-files"
@@ -13,6 +13,9 @@ export interface EncodeOptions {
    */
   readonly special?: boolean
 }
+
+/** Letters of several scripts, both cases, digits, punctuation, white space, a character outside of 16 bits. */
+const PROBE = "The Red fox's 12 dens:\n\t größe, ДА, 日本語 — 😀 (x, y)  done"
 
 /** Immutable; one per checkpoint. */
 export class Tokenizer {
@@ -36,16 +39,22 @@ export class Tokenizer {
    * @throws IsaacError `bad_checkpoint` or `unsupported`
    */
   static async load(files: FileSet): Promise<Tokenizer> {
-    return new Tokenizer(await readTokenizerDefinition(files))
+    const tokenizer = new Tokenizer(await readTokenizerDefinition(files))
+    tokenizer.#checkRoundTrip(files.name)
+    return tokenizer
   }
 
   constructor({ name, pipeline, vocab, added }: TokenizerDefinition) {
     try {
       this.#bpe = new BpeTokenizer(pipeline, {})
     } catch (cause) {
-      throw new IsaacError("bad_checkpoint", `${name}: the tokenizer cannot be built: ${(cause as Error).message}`, {
-        cause,
-      })
+      throw new IsaacError(
+        "bad_checkpoint",
+        `${name}: the tokenizer cannot be built: ${plainText((cause as Error).message).slice(0, 300)}`,
+        {
+          cause,
+        },
+      )
     }
     const utf8 = new TextEncoder()
     const ids = new Map(vocab)
@@ -74,17 +83,37 @@ export class Tokenizer {
     return Int32Array.from(ids)
   }
 
+  /** Text must come back from its ids: a pipeline that drops or changes characters would do so without a word. */
+  #checkRoundTrip(name: string): void {
+    let back: string
+    try {
+      back = this.decode(this.encode(PROBE))
+    } catch (cause) {
+      const message = plainText((cause as Error).message).slice(0, 300)
+      throw new IsaacError("bad_checkpoint", `${name}: the tokenizer fails on plain text: ${message}`, { cause })
+    }
+    if (back === PROBE) return
+    throw new IsaacError(
+      "unsupported",
+      `${name}: the tokenizer changes text: ${shown(PROBE)} comes back as ${shown(back)}. Only tokenizers that keep ` +
+        "every character are supported.",
+    )
+  }
+
   /** `text` cut at its added tokens: the ids of those, and the ordinary text between them. */
   split(text: string): (string | number)[] {
     if (!this.#addedPattern) return [text]
     const pieces: (string | number)[] = []
     let end = 0
     for (const match of text.matchAll(this.#addedPattern)) {
-      const token = this.#addedByContent.get(match[0]) ?? this.#addedByContent.get(match[0].trim())
-      if (!token) continue
-      if (match.index > end) pieces.push(text.slice(end, match.index))
+      const token = this.#addedByContent.get(match[0])!
+      // White space that an added token swallows is looked for behind what was found, which takes linear time.
+      const before = text.slice(end, match.index)
+      const kept = token.lstrip ? before.trimEnd() : before
+      if (kept !== "") pieces.push(kept)
       pieces.push(token.id)
-      end = match.index + match[0].length
+      end = Math.max(end, match.index + match[0].length)
+      if (token.rstrip) while (end < text.length && /\s/.test(text[end])) end++
     }
     if (end < text.length) pieces.push(text.slice(end))
     return pieces
@@ -125,7 +154,7 @@ function addedPattern(added: readonly AddedToken[]): RegExp | undefined {
   if (added.length === 0) return undefined
   const alternatives = [...added]
     .sort((a, b) => b.content.length - a.content.length)
-    .map(({ content, lstrip, rstrip }) => `${lstrip ? "\\s*" : ""}${escapeRegExp(content)}${rstrip ? "\\s*" : ""}`)
+    .map(({ content }) => escapeRegExp(content))
   return new RegExp(alternatives.join("|"), "g")
 }
 
