@@ -4,5 +4,6 @@
 #include "limits.cpp"
 #include "linear.cpp"
 #include "logits.cpp"
+#include "q8.cpp"
 #include "rowwise.cpp"
 #include "self-test.cpp"

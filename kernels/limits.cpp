@@ -6,7 +6,7 @@
 struct LimitArgs {
   Arg x;       // limit_read: floats [parts·count]
   Arg out;     // float [LANES], so that the loop is not optimised away
-  Arg count;   // limit_multiply: steps; limit_read: floats in a part, a multiple of 8·LANES
+  Arg count;   // limit_multiply, limit_dot: steps; limit_read: floats in a part, a multiple of 8·LANES
 };
 
 // Steps of twelve independent multiply-adds on registers: the arithmetic limit, 24·LANES operations a step.
@@ -22,6 +22,22 @@ ISAAC_KERNEL(limit_multiply, LimitArgs) {
   vf total = {};
   for (int s = 0; s < 12; s++) total += sums[s];
   if (total[0] == 1.5f) store(a->out.ptr<float>(), total);
+}
+
+// The same with int8 dot products: 96·LANES operations a step.
+ISAAC_KERNEL(limit_dot, LimitArgs) {
+  vi sums[12] = {};
+  const DotWeights w = dot_weights(a->x.ptr<const char>());
+  const DotInputs x = dot_inputs(a->x.ptr<const char>());
+  for (int part = first; part < end; part++) {
+    for (int i = a->count.i(); i > 0; i--) {
+      ISAAC_UNROLL
+      for (int s = 0; s < 12; s++) sums[s] = dot(sums[s], w, x);
+    }
+  }
+  vi total = {};
+  for (int s = 0; s < 12; s++) total += sums[s];
+  if (total[0] == 12345) store_ints(a->out.ptr<int32_t>(), total);
 }
 
 // Reads a part from its first byte to its last: the memory limit.

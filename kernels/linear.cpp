@@ -8,8 +8,9 @@
 // well as by a tile of rows (prefill, where arithmetic is).
 
 #include "abi.h"
-#include "functions.h"
+#include "finish.h"
 #include "simd.h"
+#include "source.h"
 #include "tile.h"
 
 constexpr int K_MULTIPLE = 4;
@@ -34,12 +35,6 @@ struct PackWeightArgs {
   Arg stored;       // Stored
   Arg rows, in, k;
 };
-
-ISAAC_INLINE float read_source(const void* source, int type, size_t at) {
-  if (type == SOURCE_F32) return static_cast<const float*>(source)[at];
-  uint16_t bits = static_cast<const uint16_t*>(source)[at];
-  return type == SOURCE_F16 ? from_f16(bits) : from_bf16(bits);
-}
 
 // A part is a panel.
 ISAAC_KERNEL(pack_weight, PackWeightArgs) {
@@ -186,6 +181,9 @@ ISAAC_INLINE void dot_panel(const LinearArgs* a, const void* panel, float* sums)
   const float* packed = a->x.ptr<const float>();
   Tiling tiling(rows);
   float widened[K_CHUNK * PANEL];
+  if (k_start == k_end) {
+    for (int i = 0; i < rows * PANEL; i += LANES) store(sums + i, vf{});  // rows without numbers
+  }
   for (int k0 = k_start; k0 < k_end; k0 += K_CHUNK) {
     int run = k_end - k0 < K_CHUNK ? k_end - k0 : K_CHUNK;
     bool accumulate = k0 > k_start;
@@ -212,52 +210,20 @@ ISAAC_INLINE void dot_panel(const LinearArgs* a, const void* panel, float* sums)
   }
 }
 
-ISAAC_INLINE vf activate(vf x, int activation) {
-  if (activation == ACTIVATION_SILU) return silu(x);
-  if (activation == ACTIVATION_GELU) return gelu_tanh(x);
-  return x;
-}
-
-// What comes after the products, for `valid` columns of one vector; at[…] are its numbers in the arrays, 0 for none.
-template <class Load, class Store>
-ISAAC_INLINE void finish(vf y, const float* add, const float* bias, const float* residual, int activation, float* out,
-                         Load load_at, Store store_at) {
-  if (add) y += load_at(add);
-  if (bias) y += load_at(bias);
-  y = activate(y, activation);
-  if (residual) y += load_at(residual);
-  store_at(out, y);
-}
-
 // A part is a panel: a thread reads its share of the weight and nothing else of it.
 ISAAC_KERNEL(linear, LinearArgs) {
-  int rows = a->rows.i(), columns = a->columns.i(), k = a->k.i(), k_start = a->k_start.i();
-  bool accumulate = k_start > 0, last = a->k_end.i() == k;
-  int activation = last ? a->activation.i() : ACTIVATION_NONE;
-  const float* bias = last ? a->bias.ptr<const float>() : nullptr;
-  const float* residual = last ? a->residual.ptr<const float>() : nullptr;
+  int rows = a->rows.i(), k = a->k.i(), k_start = a->k_start.i();
+  bool last = a->k_end.i() == k;
+  const Finish finish = {a->out.ptr<float>(),
+                         last ? a->bias.ptr<const float>() : nullptr,
+                         last ? a->residual.ptr<const float>() : nullptr,
+                         last ? a->activation.i() : ACTIVATION_NONE,
+                         a->columns.i(),
+                         k_start > 0};
   size_t bytes = a->stored.i() == STORED_F32 ? 4 : 2;
   float sums[LINEAR_ROWS * PANEL];
   for (int part = first; part < end; part++) {
     dot_panel(a, a->weight.ptr<const char>() + (static_cast<size_t>(part) * k + k_start) * PANEL * bytes, sums);
-    for (int r = 0; r < rows; r++) {
-      for (int v = 0; v < TILE_VECTORS; v++) {
-        int column = part * PANEL + v * LANES, valid = columns - column;
-        if (valid <= 0) break;
-        size_t at = static_cast<size_t>(r) * columns + column;
-        vf y = load(sums + r * PANEL + v * LANES);
-        float* out = a->out.ptr<float>() + at;
-        const float* before = accumulate ? out : nullptr;
-        const float* to_bias = bias ? bias + column : nullptr;
-        const float* to_residual = residual ? residual + at : nullptr;
-        if (valid >= LANES) {
-          finish(y, before, to_bias, to_residual, activation, out, load, store);
-        } else {
-          auto load_at = [valid](const float* p) { return load_first(p, valid); };
-          auto store_at = [valid](float* p, vf x) { store_first(p, x, valid); };
-          finish(y, before, to_bias, to_residual, activation, out, load_at, store_at);
-        }
-      }
-    }
+    for (int row = 0; row < rows; row++) finish.row(sums + row * PANEL, row, part * PANEL, PANEL);
   }
 }

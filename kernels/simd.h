@@ -4,6 +4,13 @@
 
 #include <stdint.h>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+#if defined(__ARM_FEATURE_DOTPROD)
+#include <arm_neon.h>
+#endif
+
 #if defined(__AVX512F__)
 #define ISAAC_LANES 16
 #elif defined(__AVX2__)
@@ -37,13 +44,16 @@ typedef int32_t vi __attribute__((vector_size(LANES * 4)));
 typedef uint32_t vu __attribute__((vector_size(LANES * 4)));
 // The same in memory at any address.
 typedef float vf_memory __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef int32_t vi_memory __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef uint32_t vu_memory __attribute__((vector_size(LANES * 4), aligned(2), may_alias));
 
 ISAAC_INLINE vf load(const float* p) { return *reinterpret_cast<const vf_memory*>(p); }
 ISAAC_INLINE vu load_words(const void* p) { return *static_cast<const vu_memory*>(p); }
 ISAAC_INLINE void store(float* p, vf x) { *reinterpret_cast<vf_memory*>(p) = x; }
+ISAAC_INLINE void store_ints(int32_t* p, vi x) { *reinterpret_cast<vi_memory*>(p) = x; }
 // x − 0 is x for every x, so this is a plain broadcast.
 ISAAC_INLINE vf splat(float x) { return x - vf{}; }
+ISAAC_INLINE vi splat(int32_t x) { return x - vi{}; }
 ISAAC_INLINE vi as_int(vf x) { return reinterpret_cast<vi>(x); }
 ISAAC_INLINE vf as_float(vi x) { return reinterpret_cast<vf>(x); }
 ISAAC_INLINE vf as_float(vu x) { return reinterpret_cast<vf>(x); }
@@ -111,6 +121,12 @@ ISAAC_INLINE void store_first(float* p, vf x, int n) {
 ISAAC_INLINE vf bf16_low(vu words) { return as_float(words << 16); }
 ISAAC_INLINE vf bf16_high(vu words) { return as_float(words & 0xffff0000u); }
 
+// LANES numbers in their order.
+ISAAC_INLINE vf load_bf16(const uint16_t* p) {
+  typedef uint16_t vh_memory __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
+  return as_float(__builtin_convertvector(*reinterpret_cast<const vh_memory*>(p), vu) << 16);
+}
+
 ISAAC_INLINE float float_from_bits(uint32_t bits) { return __builtin_bit_cast(float, bits); }
 ISAAC_INLINE uint32_t bits_of_float(float x) { return __builtin_bit_cast(uint32_t, x); }
 ISAAC_INLINE float from_bf16(uint16_t x) { return float_from_bits(static_cast<uint32_t>(x) << 16); }
@@ -131,3 +147,86 @@ ISAAC_INLINE float from_f16(uint16_t x) {
   float value = float_from_bits(magnitude << 13) * 0x1p112f;
   return float_from_bits(bits_of_float(value) | sign);
 }
+
+// ── int8 dot products ───────────────────────────────────────────────────────────────────────────────────────────────
+//
+// dot(sum, weights, inputs): to each of LANES sums the products of four weights and four inputs are added. Weights are
+// 0 … 127, LANES·4 bytes; inputs are −127 … 127, the same four for all sums. Exact on every target: no instruction
+// used here saturates on such numbers.
+
+ISAAC_INLINE vi load_ints(const void* p) {
+  typedef int32_t bytes_memory __attribute__((vector_size(LANES * 4), aligned(1), may_alias));
+  return *static_cast<const bytes_memory*>(p);
+}
+ISAAC_INLINE int32_t load_int(const void* p) {
+  typedef int32_t int_memory __attribute__((aligned(1), may_alias));
+  return *static_cast<const int_memory*>(p);
+}
+
+#if defined(__wasm_simd128__) && !defined(__wasm_relaxed_simd__)
+// No instruction multiplies bytes: weights are taken apart into their even and odd bytes, and inputs are stored as 16-bit
+// numbers in that order.
+constexpr int DOT_INPUT_BYTES = 8;
+typedef int16_t vs __attribute__((vector_size(LANES * 4)));
+struct DotWeights {
+  vs even, odd;
+};
+struct DotInputs {
+  vs even, odd;
+};
+ISAAC_INLINE DotWeights dot_weights(const void* p) {
+  vi bytes = load_ints(p);
+  typedef uint16_t vus __attribute__((vector_size(LANES * 4)));
+  return {reinterpret_cast<vs>(bytes & 0x00ff00ff), reinterpret_cast<vs>(reinterpret_cast<vus>(bytes) >> 8)};
+}
+ISAAC_INLINE DotInputs dot_inputs(const void* p) {
+  const char* bytes = static_cast<const char*>(p);
+  return {reinterpret_cast<vs>(splat(load_int(bytes))), reinterpret_cast<vs>(splat(load_int(bytes + 4)))};
+}
+ISAAC_INLINE vi dot(vi sum, DotWeights w, DotInputs x) {
+  return sum + __builtin_wasm_dot_s_i32x4_i16x8(w.even, x.even) + __builtin_wasm_dot_s_i32x4_i16x8(w.odd, x.odd);
+}
+ISAAC_INLINE void store_dot_input(void* p, const int32_t* x) {
+  int16_t* to = static_cast<int16_t*>(p);
+  to[0] = static_cast<int16_t>(x[0]);
+  to[1] = static_cast<int16_t>(x[2]);
+  to[2] = static_cast<int16_t>(x[1]);
+  to[3] = static_cast<int16_t>(x[3]);
+}
+#else
+constexpr int DOT_INPUT_BYTES = 4;
+typedef vi DotWeights;
+typedef vi DotInputs;
+ISAAC_INLINE DotWeights dot_weights(const void* p) { return load_ints(p); }
+ISAAC_INLINE DotInputs dot_inputs(const void* p) { return splat(load_int(p)); }
+ISAAC_INLINE vi dot(vi sum, DotWeights w, DotInputs x) {
+#if defined(__wasm_relaxed_simd__)
+  typedef signed char vb __attribute__((vector_size(16)));
+  // The second factor is the one of 7 bits.
+  return __builtin_wasm_relaxed_dot_i8x16_i7x16_add_s_i32x4(reinterpret_cast<vb>(x), reinterpret_cast<vb>(w), sum);
+#elif defined(__AVX512VNNI__)
+  return reinterpret_cast<vi>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(w),
+                                                  reinterpret_cast<__m512i>(x)));
+#elif defined(__AVX512BW__)
+  __m512i pairs = _mm512_maddubs_epi16(reinterpret_cast<__m512i>(w), reinterpret_cast<__m512i>(x));
+  return sum + reinterpret_cast<vi>(_mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+#elif defined(__AVXVNNI__)
+  return reinterpret_cast<vi>(_mm256_dpbusd_avx_epi32(reinterpret_cast<__m256i>(sum), reinterpret_cast<__m256i>(w),
+                                                      reinterpret_cast<__m256i>(x)));
+#elif defined(__AVX2__) && !defined(__AVX512F__)
+  __m256i pairs = _mm256_maddubs_epi16(reinterpret_cast<__m256i>(w), reinterpret_cast<__m256i>(x));
+  return sum + reinterpret_cast<vi>(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#elif defined(__ARM_FEATURE_DOTPROD)
+  return reinterpret_cast<vi>(
+      vdotq_s32(reinterpret_cast<int32x4_t>(sum), reinterpret_cast<int8x16_t>(w), reinterpret_cast<int8x16_t>(x)));
+#else
+  // Byte by byte, each shifted to the top and back with its sign.
+  for (int i = 0; i < 32; i += 8) sum += ((w << (24 - i)) >> 24) * ((x << (24 - i)) >> 24);
+  return sum;
+#endif
+}
+ISAAC_INLINE void store_dot_input(void* p, const int32_t* x) {
+  signed char* to = static_cast<signed char*>(p);
+  for (int i = 0; i < 4; i++) to[i] = static_cast<signed char>(x[i]);
+}
+#endif

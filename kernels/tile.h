@@ -16,6 +16,8 @@ constexpr int TILE_ROWS = 6;
 constexpr int TILE_ROWS = 4;
 #endif
 constexpr int TILE_VECTORS = 2;
+// The same for tiles of int8 dot products.
+constexpr int DOT_ROWS = TILE_ROWS;
 // Columns of a tile, and of a panel of a packed weight.
 constexpr int PANEL = TILE_VECTORS * LANES;
 
@@ -30,18 +32,19 @@ ISAAC_INLINE void with_rows_up_to(int rows, F f) {
   if constexpr (N > 1) with_rows_up_to<N - 1>(rows, f);
 }
 
-// Call f with the number of rows, 1 … TILE_ROWS, as a constant.
-template <class F>
+// Call f with the number of rows, 1 … MOST, as a constant.
+template <int MOST = TILE_ROWS, class F>
 ISAAC_INLINE void with_rows(int rows, F f) {
-  with_rows_up_to<TILE_ROWS>(rows, f);
+  with_rows_up_to<MOST>(rows, f);
 }
 
-// A range of `size` rows cut into the fewest tiles of at most TILE_ROWS, all of them equal or one row apart: 5 rows are
+// A range of `size` rows cut into the fewest tiles of at most MOST, all of them equal or one row apart: 5 rows are
 // 3 + 2, not 4 + 1, because a tile of one row costs almost as much as a full one.
+template <int MOST = TILE_ROWS>
 struct Tiling {
   int tiles, base, extra;
 
-  explicit Tiling(int size) : tiles((size + TILE_ROWS - 1) / TILE_ROWS), base(tiles ? size / tiles : 0) {
+  explicit Tiling(int size) : tiles((size + MOST - 1) / MOST), base(tiles ? size / tiles : 0) {
     extra = size - base * tiles;
   }
   int start(int tile) const { return tile * base + (tile < extra ? tile : extra); }

@@ -13,6 +13,7 @@ import { causalAttentionTests } from "./conformance/causal-attention"
 import { linearTests } from "./conformance/linear"
 import { logitsTests } from "./conformance/logits"
 import { memoryTests } from "./conformance/memory"
+import { q8Tests } from "./conformance/q8"
 import { Rig } from "./conformance/rig"
 import { elementwiseTests, normTests, ropeTests, rowTests } from "./conformance/rowwise"
 import { varlenAttentionTests } from "./conformance/varlen-attention"
@@ -27,9 +28,11 @@ export function backendConformance(name: string, create: () => Promise<Backend>)
       expect(info.threads).toBeGreaterThanOrEqual(1)
       expect(info.stored).toContain("f32")
       expect(info.stored).toContain("bf16")
+      expect(info.stored).toContain("q8")
     })
     memoryTests(rig)
     linearTests(rig)
+    q8Tests(rig)
     normTests(rig)
     ropeTests(rig)
     elementwiseTests(rig)

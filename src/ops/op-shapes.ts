@@ -158,6 +158,15 @@ export function checkReadWeight(w: Weight): void {
   throw new IsaacError("unsupported", `readWeight: only q8 weights can be read back, this one is kept as ${w.stored}`)
 }
 
+/** The error for packed bytes that no packing has made. */
+export function damagedPanels(code: "bad_input" | "not_finite"): IsaacError {
+  const what = code === "not_finite" ? "a scale that is no finite number" : "a number of more than 7 bits"
+  return new IsaacError(
+    code,
+    `writeWeight: these packed q8 bytes hold ${what}. They are damaged: convert the original checkpoint again`,
+  )
+}
+
 export function checkEmbed(ids: Int32Array, w: Weight): void {
   ints("embed", "ids", ids)
   for (let i = 0; i < ids.length; i++) {

@@ -43,10 +43,11 @@ import {
   checkWriteWeight,
   sizeOf,
 } from "../op-shapes"
+import { packedBytes } from "../q8-layout"
 import { CpuKvCache, runCausalAttention, runVarlenAttention } from "./attention"
 import type { Engine } from "./engine"
 import { ACTIVATION_CODE } from "./kernels"
-import { CpuWeight, createWeight, runLinear, STORED, writeWeight } from "./packed-weight"
+import { CpuWeight, createWeight, runEmbed, runLinear, STORED, writeWeight } from "./packed-weight"
 import { CpuTensor, TensorMemory } from "./tensor-memory"
 
 /** What an exponential costs in multiplications and additions, roughly. */
@@ -150,14 +151,13 @@ export class CpuBackend implements Backend {
   }
 
   private write(w: CpuWeight, firstRow: number, bytes: Uint8Array, source: SourceType): void {
-    if (source === "Q8") throw new IsaacError("unsupported", "writeWeight: q8 is not there yet")
     writeWeight(this.engine, this.mem, w, firstRow, bytes, source)
   }
 
   async readWeight(w: Weight): Promise<Uint8Array> {
-    this.openWeight("readWeight", w)
+    const { pointer, shape } = this.openWeight("readWeight", w)
     checkReadWeight(w)
-    throw new IsaacError("unsupported", "readWeight: q8 is not there yet")
+    return new Uint8Array(this.engine.bytes(pointer, packedBytes(shape, "q8")))
   }
 
   // ── Operations ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -167,21 +167,7 @@ export class CpuBackend implements Backend {
     checkEmbed(ids, w)
     const inner = w.shape[1]
     return this.mem.tensor("embed", [ids.length, inner], (out) =>
-      this.mem.borrow((borrowed) =>
-        this.engine.run(
-          "embed",
-          {
-            ids: borrowed.ints(ids, "embed: ids"),
-            weight: weight.pointer,
-            stored: weight.code,
-            in: inner,
-            k: weight.k,
-            out,
-          },
-          ids.length,
-          ids.length * inner * 4,
-        ),
-      ),
+      this.mem.borrow((borrowed) => runEmbed(this.engine, weight, borrowed.ints(ids, "embed: ids"), ids.length, out)),
     )
   }
 
@@ -193,7 +179,7 @@ export class CpuBackend implements Backend {
     const { T, N } = checkLinear(x, w, options)
     const activation = ACTIVATION_CODE[options.activation ?? "none"]
     return this.mem.tensor("linear", [T, N], (out) =>
-      runLinear(this.engine, this.mem, { x: input.pointer, w: weight, out, bias, residual, activation, rows: T }),
+      runLinear(this.engine, this.mem, weight, { x: input.pointer, out, bias, residual, activation, rows: T }),
     )
   }
 

@@ -26,6 +26,11 @@ export const KERNELS = {
   embed: ["ids", "weight", "stored", "in", "k", "out"],
   pack_rows: ["x", "target", "rows", "in", "k"],
   linear: ["x", "weight", "stored", "out", "bias", "residual", "activation", "rows", "columns", "k", "kStart", "kEnd"],
+  pack_q8: ["source", "sourceType", "target", "rows", "in"],
+  check_q8: ["weight", "flags", "in"],
+  embed_q8: ["ids", "weight", "in", "out"],
+  quantise_rows: ["x", "target", "rows", "in"],
+  linear_q8: ["x", "weight", "out", "bias", "residual", "activation", "rows", "columns", "in"],
   layer_norm: ["x", "weight", "bias", "out", "width", "eps"],
   rms_norm: ["x", "weight", "out", "width", "eps"],
   rope: ["x", "cos", "sin", "heads", "headDim"],
@@ -43,6 +48,7 @@ export const KERNELS = {
   top_k: ["x", "values", "indices", "width", "k"],
   log_softmax: ["x", "out", "width"],
   limit_multiply: ["x", "out", "count"],
+  limit_dot: ["x", "out", "count"],
   limit_read: ["x", "out", "count"],
 } as const
 
@@ -65,6 +71,12 @@ export interface KernelSizes {
   readonly linearRows: number
   /** Packed rows are padded with zeros to a multiple of this. */
   readonly kMultiple: number
+  /** Most rows in a tile of a product with a q8 weight. */
+  readonly q8TileRows: number
+  /** Bytes of a row of `inner` activations, quantised. */
+  q8RowBytes(inner: number): number
+  /** Bytes of a panel of a q8 weight: must be those of q8-layout.ts. */
+  q8PanelBytes(inner: number): number
   /** Numbers in a part of an elementwise job. */
   readonly elements: number
   /** Tokens in a block of keys and values. */
@@ -83,6 +95,9 @@ export interface SizeExports {
   tile_rows(): number
   linear_rows(): number
   k_multiple(): number
+  q8_tile_rows(): number
+  q8_row_bytes(inner: number): number
+  q8_panel_bytes(inner: number): number
   part_elements(): number
   kv_block_tokens(): number
   kv_block_slack(): number
@@ -96,6 +111,9 @@ export function readSizes(exports: SizeExports): KernelSizes {
     tileRows: exports.tile_rows(),
     linearRows: exports.linear_rows(),
     kMultiple: exports.k_multiple(),
+    q8TileRows: exports.q8_tile_rows(),
+    q8RowBytes: (inner) => exports.q8_row_bytes(inner),
+    q8PanelBytes: (inner) => exports.q8_panel_bytes(inner),
     elements: exports.part_elements(),
     kvBlock: exports.kv_block_tokens(),
     kvBlockSlack: exports.kv_block_slack(),

@@ -1,19 +1,18 @@
-/** Weight matrices packed in panels for the kernels, see kernels/linear.cpp; and the products with them. */
+/** Weight matrices packed in panels for the kernels. What depends on the storage type is in its own file. */
 
 import { IsaacError } from "../../errors"
-import type { NumberType, StoredType, Weight } from "../backend"
+import type { SourceType, StoredType, Weight } from "../backend"
 import { checkWeightShape, formatShape, SOURCE_BYTES } from "../op-shapes"
+import { packedBytes, Q8_PANEL } from "../q8-layout"
 import { Allocator } from "./allocator"
 import type { Engine } from "./engine"
-import { SOURCE_CODE, STORED_CODE } from "./kernels"
+import { embedFloats, type FloatWeight, floatBytes, multiplyFloats, packFloats, paddedInner } from "./float-weight"
+import type { LinearJob } from "./linear-job"
+import { embedQ8, multiplyQ8, packQ8, writePanels } from "./q8-weight"
 import type { TensorMemory } from "./tensor-memory"
 
-/** Bytes of one number, for each storage type there is a kernel for. */
-const STORED_BYTES = { f32: 4, bf16: 2 } as const
-type Packable = keyof typeof STORED_BYTES
-
 /** The storage types there are. */
-export const STORED = Object.keys(STORED_BYTES) as Packable[]
+export const STORED = ["f32", "bf16", "q8"] as const
 
 /** Bytes of a checkpoint's matrix that are copied in at a time while packing. */
 const CHUNK_BYTES = 8 << 20
@@ -23,18 +22,17 @@ export class CpuWeight implements Weight {
 
   constructor(
     readonly shape: readonly [number, number],
-    readonly stored: Packable,
+    readonly stored: (typeof STORED)[number],
     readonly bytes: number,
     readonly pointer: number,
-    /** `in` rounded up, with zeros behind it. */
+    /** `in` rounded up for f32 and bf16. */
     readonly k: number,
     readonly memory: TensorMemory,
   ) {}
+}
 
-  /** What the kernels call the storage type. */
-  get code(): number {
-    return STORED_CODE[this.stored]
-  }
+function isFloat(w: CpuWeight): w is CpuWeight & FloatWeight {
+  return w.stored !== "q8"
 }
 
 /** A new weight whose numbers are yet to be written: `write` does it; if it throws, there is no weight. */
@@ -42,144 +40,67 @@ export function createWeight(
   engine: Engine,
   memory: TensorMemory,
   op: string,
-  [out, inner]: readonly [number, number],
+  size: readonly [number, number],
   stored: StoredType,
   write: (w: CpuWeight) => void,
 ): CpuWeight {
   memory.checkOpen(op)
-  checkWeightShape(op, [out, inner])
-  if (!isPackable(stored)) {
+  checkWeightShape(op, size)
+  const type = STORED.find((known) => known === stored)
+  if (type === undefined) {
     throw new IsaacError(
       "unsupported",
       `${op}: the ${engine.name} backend does not keep weights as ${stored}; it has ${STORED.join(", ")}`,
     )
   }
-  const { panel, kMultiple } = engine.sizes
-  const k = roundUp(inner, kMultiple)
-  const bytes = Allocator.rounded(Math.ceil(out / panel) * k * panel * STORED_BYTES[stored])
-  const pointer = memory.allocator.allocate(bytes, `${op}: a weight ${formatShape([out, inner])}`)
-  const w = new CpuWeight([out, inner], stored, bytes, pointer, k, memory)
+  const shape = [size[0], size[1]] as const
+  const bytes = Allocator.rounded(type === "q8" ? packedBytes(shape, type) : floatBytes(engine, shape, type))
+  const pointer = memory.allocator.allocate(bytes, `${op}: a weight ${formatShape(shape)}`)
   try {
+    const w = new CpuWeight(shape, type, bytes, pointer, paddedInner(engine, shape[1]), memory)
     write(w)
+    return w
   } catch (error) {
     memory.allocator.free(pointer)
     throw error
   }
-  return w
 }
 
-/** See Backend.writeWeight; what is given was checked. */
+/** See Backend.writeWeight; what is given was checked, but for the content of panels. */
 export function writeWeight(
   engine: Engine,
   memory: TensorMemory,
   w: CpuWeight,
   firstRow: number,
   source: Uint8Array,
-  sourceType: NumberType,
+  sourceType: SourceType,
 ): void {
-  const [, inner] = w.shape
-  const { panel } = engine.sizes
-  const rowBytes = inner * SOURCE_BYTES[sourceType]
-  const panelBytes = w.k * panel * STORED_BYTES[w.stored]
+  if (sourceType === "Q8") {
+    writePanels(engine, memory, w, firstRow, source)
+    return
+  }
+  const rowBytes = w.shape[1] * SOURCE_BYTES[sourceType]
   const rows = rowBytes === 0 ? 0 : source.byteLength / rowBytes
-  const step = Math.max(1, Math.floor(CHUNK_BYTES / Math.max(1, rowBytes * panel))) * panel
+  // A multiple of every panel's outputs.
+  const step = Math.max(1, Math.floor(CHUNK_BYTES / Math.max(1, rowBytes * Q8_PANEL))) * Q8_PANEL
   memory.borrow(({ bytes }) => {
     const chunk = bytes(Math.min(step, rows) * rowBytes, "writeWeight: rows to pack")
     for (let first = 0; first < rows; first += step) {
       const count = Math.min(step, rows - first)
-      const panels = Math.ceil(count / panel)
       engine.bytes(chunk, count * rowBytes).set(source.subarray(first * rowBytes, (first + count) * rowBytes))
-      engine.run(
-        "pack_weight",
-        {
-          source: chunk,
-          sourceType: SOURCE_CODE[sourceType],
-          target: w.pointer + ((firstRow + first) / panel) * panelBytes,
-          stored: w.code,
-          rows: count,
-          in: inner,
-          k: w.k,
-        },
-        panels,
-        panels * panel * w.k * 8,
-      )
+      if (isFloat(w)) packFloats(engine, w, firstRow + first, chunk, sourceType, count)
+      else packQ8(engine, w, firstRow + first, chunk, sourceType, count)
     }
   })
 }
 
-function isPackable(stored: StoredType): stored is Packable {
-  return Object.hasOwn(STORED_BYTES, stored)
+/** Rows of the table → out [count, in]; `ids` is a pointer. */
+export function runEmbed(engine: Engine, w: CpuWeight, ids: number, count: number, out: number): void {
+  if (isFloat(w)) embedFloats(engine, w, ids, count, out)
+  else embedQ8(engine, w, ids, count, out)
 }
 
-/** Pointers and sizes of out [rows, N] = activation(x [rows, K] · Wᵀ + bias) + residual; 0 for what there is not. */
-export interface LinearJob {
-  readonly x: number
-  readonly w: CpuWeight
-  readonly out: number
-  readonly bias: number
-  readonly residual: number
-  readonly activation: number
-  readonly rows: number
-}
-
-/** Bytes of packed activations that stay in a core's second cache beside the panel they are multiplied with. */
-const BLOCK_BYTES = 320 << 10
-/** Longest run along K of one pass, so that a panel's part does too. */
-const BLOCK_K = 2048
-
-/** Multiply, a block of rows and a run along K at a time. */
-export function runLinear(engine: Engine, memory: TensorMemory, job: LinearJob): void {
-  const { x, w, out, bias, residual, activation, rows } = job
-  const [N, K] = w.shape
-  const { panel, tileRows, linearRows, kMultiple } = engine.sizes
-  const panels = Math.ceil(N / panel)
-  const small = rows * w.k * 4 <= BLOCK_BYTES
-  const kBlock = small ? w.k : roundUp(w.k / Math.ceil(w.k / BLOCK_K), kMultiple)
-  const fitting = Math.floor(BLOCK_BYTES / (4 * Math.max(1, kBlock)))
-  const rowBlock = balanced(rows, Math.min(linearRows, Math.max(fitting, tileRows)), tileRows)
-  memory.borrow(({ bytes }) => {
-    // A single row needs no packing if it needs no padding.
-    const packs = rows > 1 || K !== w.k
-    const packed = packs ? bytes(rowBlock * w.k * 4, "linear: packed activations") : x
-    for (let first = 0; first < rows; first += rowBlock) {
-      const count = Math.min(rowBlock, rows - first)
-      if (packs) {
-        const tiles = Math.ceil(count / tileRows)
-        const source = x + first * K * 4
-        engine.run("pack_rows", { x: source, target: packed, rows: count, in: K, k: w.k }, tiles, count * K * 4)
-      }
-      for (let kStart = 0; kStart < w.k; kStart += kBlock) {
-        const kEnd = Math.min(kStart + kBlock, w.k)
-        engine.run(
-          "linear",
-          {
-            x: packed,
-            weight: w.pointer,
-            stored: w.code,
-            out: out + first * N * 4,
-            bias,
-            residual: residual && residual + first * N * 4,
-            activation,
-            rows: count,
-            columns: N,
-            k: w.k,
-            kStart,
-            kEnd,
-          },
-          panels,
-          2 * count * panels * panel * (kEnd - kStart),
-        )
-      }
-    }
-  })
-}
-
-function roundUp(n: number, multiple: number): number {
-  return Math.ceil(n / multiple) * multiple
-}
-
-/** The size of blocks of at most `most` that differ least; a multiple of `unit`, unless one block takes all. */
-function balanced(n: number, most: number, unit: number): number {
-  if (n <= most) return n
-  return Math.min(roundUp(n / Math.ceil(n / most), unit), Math.max(unit, most - (most % unit)))
+export function runLinear(engine: Engine, memory: TensorMemory, w: CpuWeight, job: LinearJob): void {
+  if (isFloat(w)) multiplyFloats(engine, memory, w, job)
+  else multiplyQ8(engine, memory, w, job)
 }

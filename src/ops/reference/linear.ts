@@ -33,7 +33,7 @@ export function linear(
     out[t * N + n] = y
   }
   if (w.stored === "q8") {
-    multiplyQ8(x, w, finish)
+    multiplyQ8(x, T, w, finish)
     return
   }
   const wide = new Float64Array(x)
@@ -72,9 +72,13 @@ function dotPanel(x: Float64Array, at: number, panel: Float32Array, K: number, s
  * Σ over groups of (x's scale · weight's scale) · (Σ over the group of whole numbers' products), for each row t of x and
  * each output n. The inner sums are exact whatever the order.
  */
-function multiplyQ8(x: Float32Array, w: Q8Weight, finish: (t: number, n: number, sum: number) => void): void {
+function multiplyQ8(
+  x: Float32Array,
+  T: number,
+  w: Q8Weight,
+  finish: (t: number, n: number, sum: number) => void,
+): void {
   const [N, K] = w.shape
-  const T = K === 0 ? 0 : x.length / K
   const groups = Math.ceil(K / Q8_GROUP)
   const rows = quantiseRows(x, K)
   const column = new Int8Array(K)

@@ -13,8 +13,8 @@
  * scale is NaN: whatever meets the group is NaN.
  */
 
-import { IsaacError } from "../../errors"
-import type { SourceType } from "../backend"
+import type { NumberType } from "../backend"
+import { damagedPanels } from "../op-shapes"
 import {
   Q8_GROUP,
   Q8_GROUP_BYTES,
@@ -75,7 +75,7 @@ export function quantiseRows(x: Float32Array, K: number): QuantisedRows {
 }
 
 /** Pack rows [rows, inner] into the panels of `out`, from its first one on; the last panel is filled up with zeros. */
-export function packPanels(bytes: Uint8Array, source: Exclude<SourceType, "Q8">, inner: number, out: Uint8Array): void {
+export function packPanels(bytes: Uint8Array, source: NumberType, inner: number, out: Uint8Array): void {
   const rowBytes = inner * (source === "F32" ? 4 : 2)
   const rows = inner === 0 ? 0 : bytes.length / rowBytes
   const panelBytes = q8PanelBytes(inner)
@@ -146,13 +146,4 @@ export function checkPanels(panels: Uint8Array, inner: number): void {
       for (let i = group + Q8_SCALE_BYTES; i < end; i++) if (panels[i] > 127) throw damagedPanels("bad_input")
     }
   }
-}
-
-/** The error for packed bytes that no packing has made. */
-export function damagedPanels(code: "bad_input" | "not_finite"): IsaacError {
-  const what = code === "not_finite" ? "a scale that is no finite number" : "a number of more than 7 bits"
-  return new IsaacError(
-    code,
-    `writeWeight: these packed q8 bytes hold ${what}. They are damaged: convert the original checkpoint again`,
-  )
 }

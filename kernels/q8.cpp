@@ -1,0 +1,329 @@
+// q8: weights and activations as whole numbers with a scale for each group along K. The arithmetic is defined in
+// src/ops/reference/quantisation.ts, the layout of a weight in src/ops/q8-layout.ts.
+//
+// A product must not be fused with a sum where numbers are quantised: between the two there is always a clamp.
+
+#include "abi.h"
+#include "finish.h"
+#include "simd.h"
+#include "source.h"
+#include "tile.h"
+
+constexpr int Q8_GROUP = 128;
+constexpr int Q8_PANEL = 32;
+constexpr int Q8_LARGEST = 63;
+constexpr int Q8_OFFSET = 64;
+constexpr int ACTIVATION_LARGEST = 127;
+constexpr uint32_t Q8_TINY_BITS = 0x0d800000u;      // 2^-100
+constexpr uint32_t INFINITY_BITS = 0x7f800000u;     // larger: NaN
+constexpr int Q8_STEP = 4;                          // numbers along K that a dot product takes at a time
+constexpr int Q8_STEP_BYTES = Q8_PANEL * Q8_STEP;   // of a panel
+constexpr int Q8_SCALE_BYTES = Q8_PANEL * 2;
+constexpr int Q8_GROUP_BYTES = Q8_SCALE_BYTES + Q8_PANEL * Q8_GROUP;
+// Rows whose sums are kept while a panel's group passes them: these, their activations of a group and the group itself
+// stay in the first cache.
+constexpr int Q8_ROWS = 64;
+
+using DotTiling = Tiling<DOT_ROWS>;
+// Vectors of columns that a tile of so many rows takes at a time: a single row takes a whole panel.
+constexpr int dot_vectors(int rows) {
+  int most = rows == 1 ? 8 : rows == 2 ? 4 : 2;
+  return most * LANES <= Q8_PANEL ? most : Q8_PANEL / LANES;
+}
+
+ISAAC_INLINE int steps_of(int numbers) { return (numbers + Q8_STEP - 1) / Q8_STEP; }
+ISAAC_INLINE int groups_of(int in) { return (in + Q8_GROUP - 1) / Q8_GROUP; }
+ISAAC_INLINE size_t panel_bytes_of(int in) {
+  return static_cast<size_t>(groups_of(in)) * Q8_SCALE_BYTES + static_cast<size_t>(steps_of(in)) * Q8_STEP_BYTES;
+}
+// Bytes of a quantised row: for each group a scale and where its dot products start, then the numbers.
+ISAAC_INLINE int row_bytes_of(int in) { return groups_of(in) * 8 + steps_of(in) * DOT_INPUT_BYTES; }
+
+// TypeScript sizes buffers by these.
+extern "C" ISAAC_EXPORT(q8_panel_bytes) int q8_panel_bytes(int in) { return static_cast<int>(panel_bytes_of(in)); }
+extern "C" ISAAC_EXPORT(q8_tile_rows) int q8_tile_rows() { return DOT_ROWS; }
+extern "C" ISAAC_EXPORT(q8_row_bytes) int q8_row_bytes(int in) { return row_bytes_of(in); }
+
+// ── Quantising ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+// The bits of the largest magnitude of n numbers: as whole numbers they are ordered as the magnitudes are, NaN last.
+ISAAC_INLINE uint32_t largest_bits(const float* x, int n) {
+  vi largest = {};
+  int i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    vi bits = as_int(load(x + i)) & 0x7fffffff;
+    largest = bits > largest ? bits : largest;
+  }
+  uint32_t most = 0;
+  for (int lane = 0; lane < LANES; lane++) {
+    uint32_t bits = static_cast<uint32_t>(largest[lane]);
+    most = bits > most ? bits : most;
+  }
+  for (; i < n; i++) {
+    uint32_t bits = bits_of_float(x[i]) & 0x7fffffffu;
+    most = bits > most ? bits : most;
+  }
+  return most;
+}
+
+// To the nearest whole number of at most ±most, halves away from zero. The largest float below a half is added, not a
+// half: a half would lift the largest number below a half to one.
+ISAAC_INLINE vi round_to(vf v, float most) {
+  v = min(max(v, splat(-most)), splat(most));
+  vi half = (as_int(v) & static_cast<int32_t>(0x80000000u)) | as_int(splat(0x1.fffffep-2f));
+  return __builtin_convertvector(v + as_float(half), vi);
+}
+
+struct PackQ8Args {
+  Arg source;       // [rows, in], row-major
+  Arg source_type;  // Source
+  Arg target;       // panels
+  Arg rows, in;
+};
+
+// A part is a panel.
+ISAAC_KERNEL(pack_q8, PackQ8Args) {
+  int rows = a->rows.i(), in = a->in.i(), type = a->source_type.i();
+  float numbers[Q8_GROUP] = {};
+  int32_t whole[Q8_GROUP];
+  for (int part = first; part < end; part++) {
+    char* group = a->target.ptr<char>() + part * panel_bytes_of(in);
+    for (int start = 0; start < in; start += Q8_GROUP) {
+      int count = in - start < Q8_GROUP ? in - start : Q8_GROUP;
+      int steps = steps_of(count);
+      for (int column = 0; column < Q8_PANEL; column++) {
+        int row = part * Q8_PANEL + column;
+        uint32_t largest = 0;
+        if (row < rows) {
+          read_source(a->source.ptr<const void>(), type, static_cast<size_t>(row) * in + start, count, numbers);
+          largest = largest_bits(numbers, count);
+        }
+        uint16_t bits = 0;
+        for (int i = 0; i < Q8_GROUP; i++) whole[i] = 0;
+        if (largest >= INFINITY_BITS) {
+          bits = 0x7fc0;
+        } else if (largest >= Q8_TINY_BITS) {
+          bits = to_bf16(float_from_bits(largest) / Q8_LARGEST);
+          vf scale = splat(from_bf16(bits));
+          for (int i = count; i < steps * Q8_STEP; i++) numbers[i] = 0.0f;
+          // Past the last step there are leftovers, which are not packed.
+          for (int i = 0; i < steps * Q8_STEP; i += LANES) {
+            vi rounded = round_to(load(numbers + i) / scale, Q8_LARGEST);
+            store_ints(whole + i, rounded);
+          }
+        }
+        reinterpret_cast<uint16_t*>(group)[column] = bits;
+        char* to = group + Q8_SCALE_BYTES + column * Q8_STEP;
+        for (int step = 0; step < steps; step++) {
+          const int32_t* w = whole + step * Q8_STEP;
+          uint32_t word = 0;
+          for (int i = 0; i < Q8_STEP; i++) word |= static_cast<uint32_t>(w[i] + Q8_OFFSET) << (8 * i);
+          *reinterpret_cast<uint32_t*>(to + step * Q8_STEP_BYTES) = word;
+        }
+      }
+      group += Q8_SCALE_BYTES + steps * Q8_STEP_BYTES;
+    }
+  }
+}
+
+struct CheckQ8Args {
+  Arg weight;  // panels
+  Arg flags;   // int32 [parts]: 1 for a number of more than 7 bits, 2 for a scale that is no finite number
+  Arg in;
+};
+
+// A part is a panel.
+ISAAC_KERNEL(check_q8, CheckQ8Args) {
+  int in = a->in.i();
+  for (int part = first; part < end; part++) {
+    const char* group = a->weight.ptr<const char>() + part * panel_bytes_of(in);
+    uint32_t eighth = 0, infinite = 0;
+    for (int start = 0; start < in; start += Q8_GROUP) {
+      const uint16_t* scales = reinterpret_cast<const uint16_t*>(group);
+      for (int i = 0; i < Q8_PANEL; i++) infinite |= (scales[i] & 0x7f80u) == 0x7f80u;
+      int bytes = steps_of(in - start < Q8_GROUP ? in - start : Q8_GROUP) * Q8_STEP_BYTES;
+      const uint32_t* words = reinterpret_cast<const uint32_t*>(group + Q8_SCALE_BYTES);
+      for (int i = 0; i < bytes / 4; i++) eighth |= words[i] & 0x80808080u;
+      group += Q8_SCALE_BYTES + bytes;
+    }
+    a->flags.ptr<int32_t>()[part] = (eighth ? 1 : 0) | (infinite ? 2 : 0);
+  }
+}
+
+struct EmbedQ8Args {
+  Arg ids;     // int32 [parts]
+  Arg weight;  // panels
+  Arg in;
+  Arg out;  // [parts, in]
+};
+
+// A part is an id.
+ISAAC_KERNEL(embed_q8, EmbedQ8Args) {
+  int in = a->in.i();
+  for (int part = first; part < end; part++) {
+    int id = a->ids.ptr<const int32_t>()[part];
+    int column = id % Q8_PANEL;
+    const char* panel = a->weight.ptr<const char>() + (id / Q8_PANEL) * panel_bytes_of(in);
+    float* out = a->out.ptr<float>() + static_cast<size_t>(part) * in;
+    for (int start = 0; start < in; start += Q8_GROUP, panel += Q8_GROUP_BYTES) {
+      float scale = from_bf16(reinterpret_cast<const uint16_t*>(panel)[column]);
+      const char* numbers = panel + Q8_SCALE_BYTES + column * Q8_STEP;
+      int count = in - start < Q8_GROUP ? in - start : Q8_GROUP;
+      for (int i = 0; i < count; i++) {
+        out[start + i] = scale * (numbers[i / Q8_STEP * Q8_STEP_BYTES + i % Q8_STEP] - Q8_OFFSET);
+      }
+    }
+  }
+}
+
+struct QuantiseRowsArgs {
+  Arg x;       // [rows, in]
+  Arg target;  // row_bytes_of(in) for each row
+  Arg rows, in;
+};
+
+// A part is a tile of rows. For each group: the rows' scales, where their dot products start, then step after step the
+// numbers of all rows.
+ISAAC_KERNEL(quantise_rows, QuantiseRowsArgs) {
+  int in = a->in.i();
+  DotTiling tiling(a->rows.i());
+  int32_t whole[Q8_GROUP];
+  for (int tile = first; tile < end; tile++) {
+    int start_row = tiling.start(tile), rows = tiling.rows(tile);
+    char* group = a->target.ptr<char>() + static_cast<size_t>(start_row) * row_bytes_of(in);
+    for (int start = 0; start < in; start += Q8_GROUP) {
+      int count = in - start < Q8_GROUP ? in - start : Q8_GROUP;
+      int steps = steps_of(count);
+      float* scales = reinterpret_cast<float*>(group);
+      int32_t* starts = reinterpret_cast<int32_t*>(group) + rows;
+      for (int r = 0; r < rows; r++) {
+        const float* x = a->x.ptr<const float>() + static_cast<size_t>(start_row + r) * in + start;
+        uint32_t largest = largest_bits(x, count);
+        vf factor = {};
+        scales[r] = 0.0f;
+        if (largest >= INFINITY_BITS) {
+          scales[r] = __builtin_nanf("");
+        } else if (largest >= Q8_TINY_BITS) {
+          scales[r] = float_from_bits(largest) / ACTIVATION_LARGEST;
+          factor = splat(ACTIVATION_LARGEST / float_from_bits(largest));
+        }
+        vi sum = {};
+        if (scales[r] > 0.0f) {
+          int i = 0;
+          for (; i + LANES <= count; i += LANES) {
+            vi rounded = round_to(load(x + i) * factor, ACTIVATION_LARGEST);
+            sum += rounded;
+            store_ints(whole + i, rounded);
+          }
+          if (i < count) {
+            vi rounded = round_to(load_first(x + i, count - i) * factor, ACTIVATION_LARGEST);
+            sum += rounded;
+            store_ints(whole + i, rounded);
+            i += LANES;
+          }
+          for (; i < steps * Q8_STEP; i++) whole[i] = 0;
+        } else {
+          for (int i = 0; i < steps * Q8_STEP; i++) whole[i] = 0;
+        }
+        int32_t total = 0;
+        for (int lane = 0; lane < LANES; lane++) total += sum[lane];
+        starts[r] = -Q8_OFFSET * total;
+        char* to = group + rows * 8 + r * DOT_INPUT_BYTES;
+        for (int step = 0; step < steps; step++) {
+          store_dot_input(to + static_cast<size_t>(step) * rows * DOT_INPUT_BYTES, whole + step * Q8_STEP);
+        }
+      }
+      group += rows * (8 + steps * DOT_INPUT_BYTES);
+    }
+  }
+}
+
+// ── x · Wᵀ ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+struct LinearQ8Args {
+  Arg x;         // rows quantised by quantise_rows
+  Arg weight;    // panels
+  Arg out;       // [rows, columns]
+  Arg bias;      // [columns] or 0
+  Arg residual;  // [rows, columns] or 0
+  Arg activation;
+  Arg rows, columns, in;
+};
+
+// sums[r][column] += Σ over a group of x[r] · w[column], for a tile of MR rows and all columns of a panel, NV vectors of
+// them at a time.
+template <int MR, int NV>
+ISAAC_NOINLINE void multiply_group(const char* x, const char* group, int steps, float* sums) {
+  const float* scales = reinterpret_cast<const float*>(x);
+  const int32_t* starts = reinterpret_cast<const int32_t*>(x) + MR;
+  for (int column = 0; column < Q8_PANEL; column += NV * LANES) {
+    vi dots[MR][NV];
+    ISAAC_UNROLL
+    for (int r = 0; r < MR; r++) {
+      ISAAC_UNROLL
+      for (int v = 0; v < NV; v++) dots[r][v] = splat(starts[r]);
+    }
+    const char* a = x + MR * 8;
+    const char* w = group + Q8_SCALE_BYTES + column * Q8_STEP;
+    for (int step = steps; step > 0; step--) {
+      DotWeights numbers[NV];
+      ISAAC_UNROLL
+      for (int v = 0; v < NV; v++) numbers[v] = dot_weights(w + v * LANES * Q8_STEP);
+      ISAAC_UNROLL
+      for (int r = 0; r < MR; r++) {
+        DotInputs row = dot_inputs(a + r * DOT_INPUT_BYTES);
+        ISAAC_UNROLL
+        for (int v = 0; v < NV; v++) dots[r][v] = dot(dots[r][v], numbers[v], row);
+      }
+      a += MR * DOT_INPUT_BYTES;
+      w += Q8_STEP_BYTES;
+    }
+    ISAAC_UNROLL
+    for (int v = 0; v < NV; v++) {
+      vf scale = load_bf16(reinterpret_cast<const uint16_t*>(group) + column + v * LANES);
+      ISAAC_UNROLL
+      for (int r = 0; r < MR; r++) {
+        float* sum = sums + r * Q8_PANEL + column + v * LANES;
+        store(sum, fma(__builtin_convertvector(dots[r][v], vf), scale * splat(scales[r]), load(sum)));
+      }
+    }
+  }
+}
+
+// A part is a panel: a thread reads its share of the weight and nothing else of it.
+ISAAC_KERNEL(linear_q8, LinearQ8Args) {
+  int rows = a->rows.i(), in = a->in.i();
+  DotTiling tiling(rows);
+  const Finish finish = {a->out.ptr<float>(), a->bias.ptr<const float>(), a->residual.ptr<const float>(),
+                         a->activation.i(), a->columns.i(), false};
+  float sums[Q8_ROWS * Q8_PANEL];
+  for (int part = first; part < end; part++) {
+    const char* panel = a->weight.ptr<const char>() + part * panel_bytes_of(in);
+    int tile = 0;
+    while (tile < tiling.tiles) {
+      // As many tiles as their sums have room for.
+      int first_tile = tile, first_row = tiling.start(tile);
+      while (tile < tiling.tiles && tiling.start(tile) + tiling.rows(tile) - first_row <= Q8_ROWS) tile++;
+      int last_row = tiling.start(tile - 1) + tiling.rows(tile - 1);
+      for (int i = 0; i < (last_row - first_row) * Q8_PANEL; i += LANES) store(sums + i, vf{});
+      const char* group = panel;
+      for (int start = 0; start < in; start += Q8_GROUP, group += Q8_GROUP_BYTES) {
+        int steps = steps_of(in - start < Q8_GROUP ? in - start : Q8_GROUP);
+        // Where the group begins in a tile: as many bytes of it for each row.
+        size_t before = static_cast<size_t>(start / Q8_GROUP) * (8 + Q8_GROUP / Q8_STEP * DOT_INPUT_BYTES);
+        for (int t = first_tile; t < tile; t++) {
+          int at = tiling.start(t), count = tiling.rows(t);
+          const char* x = a->x.ptr<const char>() + static_cast<size_t>(at) * row_bytes_of(in) + before * count;
+          float* to = sums + (at - first_row) * Q8_PANEL;
+          with_rows<DOT_ROWS>(count, [&](auto n) {
+            constexpr int MR = decltype(n)::count;
+            multiply_group<MR, dot_vectors(MR)>(x, group, steps, to);
+          });
+        }
+      }
+      for (int row = first_row; row < last_row; row++) {
+        finish.row(sums + (row - first_row) * Q8_PANEL, row, part * Q8_PANEL, Q8_PANEL);
+      }
+    }
+  }
+}

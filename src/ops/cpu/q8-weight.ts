@@ -1,0 +1,107 @@
+/** Weights kept as q8, in the panels of q8-layout.ts: see kernels/q8.cpp. */
+
+import type { NumberType } from "../backend"
+import { damagedPanels } from "../op-shapes"
+import { Q8_PANEL, q8PanelBytes } from "../q8-layout"
+import type { Engine } from "./engine"
+import { SOURCE_CODE } from "./kernels"
+import { balanced, type LinearJob } from "./linear-job"
+import type { TensorMemory } from "./tensor-memory"
+
+export interface Q8Weight {
+  readonly shape: readonly [out: number, in_: number]
+  readonly pointer: number
+}
+
+/** Where the panel that begins with this row lies. */
+function panelAt(w: Q8Weight, row: number): number {
+  return w.pointer + (row / Q8_PANEL) * q8PanelBytes(w.shape[1])
+}
+
+/** Quantise rows [rows, in] at the pointer `source` as the weight's rows from `firstRow` on, where a panel begins. */
+export function packQ8(
+  engine: Engine,
+  w: Q8Weight,
+  firstRow: number,
+  source: number,
+  sourceType: NumberType,
+  rows: number,
+): void {
+  const inner = w.shape[1]
+  const panels = Math.ceil(rows / Q8_PANEL)
+  const args = { source, sourceType: SOURCE_CODE[sourceType], target: panelAt(w, firstRow), rows, in: inner }
+  engine.run("pack_q8", args, panels, panels * Q8_PANEL * inner * 20)
+}
+
+/**
+ * Take over panels from a file, the first of which holds `firstRow`. Throws bad_input, not_finite for what no packing
+ * has made; then these panels are zeros.
+ */
+export function writePanels(
+  engine: Engine,
+  memory: TensorMemory,
+  w: Q8Weight,
+  firstRow: number,
+  panels: Uint8Array,
+): void {
+  const inner = w.shape[1]
+  if (panels.byteLength === 0) return
+  const target = panelAt(w, firstRow)
+  const count = panels.byteLength / q8PanelBytes(inner)
+  memory.borrow(({ bytes }) => {
+    const flags = bytes(count * 4, "writeWeight: a flag for each panel")
+    engine.bytes(target, panels.byteLength).set(panels)
+    engine.run("check_q8", { weight: target, flags, in: inner }, count, panels.byteLength)
+    const found = engine.ints(flags, count).reduce((all, flag) => all | flag, 0)
+    if (found === 0) return
+    engine.bytes(target, panels.byteLength).fill(0)
+    throw damagedPanels(found & 2 ? "not_finite" : "bad_input")
+  })
+}
+
+/** Rows of the table → out [count, in]; `ids` is a pointer. */
+export function embedQ8(engine: Engine, w: Q8Weight, ids: number, count: number, out: number): void {
+  const inner = w.shape[1]
+  engine.run("embed_q8", { ids, weight: w.pointer, in: inner, out }, count, count * inner * 6)
+}
+
+/** Bytes of quantised activations that stay in a core's second cache beside the panel they are multiplied with. */
+const BLOCK_BYTES = 480 << 10
+/** Most rows of a block. */
+const BLOCK_ROWS = 256
+
+/** See LinearJob: a block of rows at a time. */
+export function multiplyQ8(engine: Engine, memory: TensorMemory, w: Q8Weight, job: LinearJob): void {
+  const { x, out, bias, residual, activation, rows } = job
+  const [N, K] = w.shape
+  const { q8TileRows } = engine.sizes
+  const rowBytes = engine.sizes.q8RowBytes(K)
+  const panels = Math.ceil(N / Q8_PANEL)
+  const fitting = Math.floor(BLOCK_BYTES / Math.max(1, rowBytes))
+  const rowBlock = balanced(rows, Math.min(BLOCK_ROWS, Math.max(fitting, q8TileRows)), q8TileRows)
+  memory.borrow(({ bytes }) => {
+    const quantised = bytes(rowBlock * rowBytes, "linear: quantised activations")
+    for (let first = 0; first < rows; first += rowBlock) {
+      const count = Math.min(rowBlock, rows - first)
+      const tiles = Math.ceil(count / q8TileRows)
+      engine.run("quantise_rows", { x: x + first * K * 4, target: quantised, rows: count, in: K }, tiles, count * K * 4)
+      engine.run(
+        "linear_q8",
+        {
+          x: quantised,
+          weight: w.pointer,
+          out: out + first * N * 4,
+          bias,
+          residual: residual && residual + first * N * 4,
+          activation,
+          rows: count,
+          columns: N,
+          in: K,
+        },
+        panels,
+        // Four whole numbers take the time of one float.
+        (2 * count * panels * Q8_PANEL * K) / 4,
+      )
+    }
+  })
+}
