@@ -27,12 +27,31 @@ describe("usage errors end with code 2 and one line on standard error", () => {
     [ask("--temperature", "warm"), "--temperature"],
     [ask("--temperature", "Infinity"), "--temperature"],
     [ask("--temperature", "101"), "--temperature"],
-    [ask("--top-p", "0"), "above 0"],
+    [ask("--top-p", "-0.1"), "--top-p"],
     [ask("--top-p", "1.01"), "--top-p"],
     [ask("--top-k", "-1"), "--top-k"],
     [ask("--seed", "1e3"), "--seed"],
     [ask("--seed", "9007199254740993"), "--seed"],
     [ask("--max-new-tokens", "0"), "--max-new-tokens"],
+    [ask("--min-p", "2"), "--min-p"],
+    [ask("--repetition-penalty", "0"), "above 0"],
+    [ask("--frequency-penalty", "2.5"), "--frequency-penalty"],
+    [ask("--presence-penalty", "-3"), "--presence-penalty"],
+    [ask("--logit-bias", "7"), "then = and a bias"],
+    [ask("--logit-bias", "=7"), "then = and a bias"],
+    [ask("--logit-bias", "7=101"), "to 100"],
+    [ask("--logit-bias", "7="), "to 100"],
+    [ask("--stop", ""), "at least one character"],
+    [ask("--logprobs", "21"), "At most 20"],
+    [ask("--logprobs", "2"), "--logprobs needs --json"],
+    [ask("--n", "0"), "--n"],
+    [ask("--n", "65"), "at most 64"],
+    [ask("--n", "2", "--temperature", "0"), "the same answer 2 times"],
+    [ask("--n", "2", "--top-k", "1"), "--top-k 1"],
+    [["score", "What is this?"], "a question and an answer"],
+    [["score", "What is this?", ""], "answer is empty"],
+    [["score", "", "Yes."], "question is empty"],
+    [["score", "-", "-", "Same?", "Yes."], "standard input"],
     [ask("--backend", "gpu"), "reference"],
     [ask("--dtype", "fp16"), "bf16"],
     [ask("--expect", "mask"), "polygon"],
@@ -78,14 +97,17 @@ describe("help and version", () => {
   it("names every command", async () => {
     const { code, out } = await runCommand(["--help"])
     expect(code).toBe(EXIT.ok)
-    for (const name of ["ask", "trace", "inspect", "doctor"]) expect(out).toMatch(new RegExp(`^ {2}${name} `, "m"))
+    for (const name of ["ask", "score", "trace", "inspect", "doctor"])
+      expect(out).toMatch(new RegExp(`^ {2}${name} `, "m"))
   })
 
   it("names every flag of ask", async () => {
     const { code, out } = await runCommand(["ask", "--help"])
     expect(code).toBe(EXIT.ok)
     const flags = ["expect", "model", "backend", "dtype", "threads", "max-new-tokens", "temperature", "top-p", "top-k"]
-    for (const flag of [...flags, "seed", "json", "draw"]) expect(out).toContain(`--${flag}`)
+    const sampling = ["min-p", "repetition-penalty", "frequency-penalty", "presence-penalty", "logit-bias", "stop"]
+    for (const flag of [...flags, ...sampling, "seed", "json", "draw", "logprobs", "n"])
+      expect(out).toContain(`--${flag}`)
   })
 
   it("prints the package's version", async () => {

@@ -1,29 +1,22 @@
 /** `isaac ask IMAGE… "QUESTION"`: the answer on standard output as it is generated. */
 
 import { existsSync } from "node:fs"
-import { type Command, Option } from "commander"
-import { type Answer, type AskOptions, type Expect, Isaac, IsaacError } from "../index"
+import type { Command } from "commander"
+import { type Answer, type Candidate, Isaac, type TokenLogprob } from "../index"
 import { drawAnswer } from "./draw"
 import { addEngineOptions, type EngineOptions } from "./engine-options"
 import { Interrupted, UsageError } from "./failure"
-import { fileEnding, numberWithin, wholeNumber } from "./option-values"
+import { fileEnding, wholeNumber } from "./option-values"
 import { readPictures } from "./pictures"
 import { ProgressLine } from "./progress"
+import { addQuestionOptions, checkQuestion, type QuestionFlags } from "./question-options"
+import { addSamplingOptions, type SamplingFlags, samplingOf } from "./sampling-options"
 import type { Terminal } from "./terminal"
 
-const EXPECT: readonly Expect[] = ["text", "point", "box", "polygon"]
-
-interface AskFlags extends EngineOptions {
-  readonly expect?: Expect
-  readonly maxNewTokens?: number
-  readonly temperature?: number
-  readonly topP?: number
-  readonly topK?: number
-  readonly seed?: number
+interface AskFlags extends EngineOptions, QuestionFlags, SamplingFlags {
+  readonly n: number
   readonly json?: true
   readonly draw?: string
-  readonly truncate?: AskOptions["truncate"]
-  readonly allowPrivateUrls?: true
 }
 
 export function addAsk(program: Command, terminal: Terminal): void {
@@ -32,20 +25,8 @@ export function addAsk(program: Command, terminal: Terminal): void {
     .description("ask about pictures; with a question alone, answer from text")
     .usage('[options] [IMAGE…] "QUESTION"')
     .argument("<picture-or-question...>", "files, URLs, data URIs or - (standard input), then the question")
-  addEngineOptions(command)
-    .addOption(new Option("--expect <kind>", "what the answer should point with").choices(EXPECT))
-    .option("--max-new-tokens <n>", "longest answer", wholeNumber(1))
-    .option("--temperature <t>", "0 takes the likeliest token", numberWithin(0, 100))
-    .option("--top-p <p>", "draw from the likeliest tokens that reach this probability", numberWithin(0, 1, true))
-    .option("--top-k <k>", "draw from the k likeliest tokens; 0: all", wholeNumber(0))
-    .option("--seed <n>", "same seed, same answer", wholeNumber(0))
-    .addOption(
-      new Option("--truncate <side>", "too long a prompt: refuse it, or leave out its beginning").choices([
-        "error",
-        "left",
-      ]),
-    )
-    .option("--allow-private-urls", "fetch pictures also from addresses inside your own network")
+  addSamplingOptions(addQuestionOptions(addEngineOptions(command)))
+    .option("--n <n>", "draw n answers, the likeliest first (at temperature 1 unless told)", wholeNumber(1), 1)
     .option("--json", "one line of JSON instead of the text")
     .option("--draw <file>", "write the picture with what was pointed at", fileEnding(".png", ".svg"))
     .action((operands: string[], flags: AskFlags) => ask(operands, flags, terminal))
@@ -58,6 +39,7 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
     throw new UsageError(`${question} is a file; write the question after it`)
   }
   checkQuestion(question, names.length)
+  checkSampling(flags)
   if (names.filter((name) => name === "-").length > 1) throw new UsageError("standard input (-) holds one picture only")
   if (flags.draw !== undefined && names.length === 0) throw new UsageError("--draw needs a picture to draw on")
 
@@ -77,9 +59,16 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
     })
     try {
       if (images.length > 0) progress.show("looking at the picture")
-      const { expect, maxNewTokens, temperature, topP, topK, seed, truncate } = flags
-      const sampling = { maxNewTokens, temperature, topP, topK, seed }
-      const running = isaac.ask(images, question, { expect, truncate, ...sampling, signal })
+      const { expect, truncate } = flags
+      const options = { expect, truncate, ...samplingOf(flags), signal }
+      if (flags.n > 1) {
+        const candidates = await isaac.candidates(images, question, { ...options, n: flags.n })
+        progress.clear()
+        if (flags.draw !== undefined) await drawAnswer(flags.draw, candidates[0], images)
+        terminal.out(flags.json ? `${JSON.stringify(candidatesJson(candidates, flags))}\n` : candidatesText(candidates))
+        return
+      }
+      const running = isaac.ask(images, question, options)
       let last = "\n"
       for await (const event of running) {
         if (event.type !== "text.delta" || event.text === "") continue
@@ -94,7 +83,7 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
       progress.clear()
       if (!flags.json && !last.endsWith("\n")) terminal.out("\n")
       if (flags.draw !== undefined) await drawAnswer(flags.draw, answer, images)
-      if (flags.json) terminal.out(`${JSON.stringify(answerJson(answer))}\n`)
+      if (flags.json) terminal.out(`${JSON.stringify(answerJson(answer, flags))}\n`)
       if (answer.finishReason === "abort") throw new Interrupted()
     } finally {
       await isaac.dispose()
@@ -104,21 +93,56 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
   }
 }
 
-/** Pictures go before the question, one slot each; a slot written into the question would have no picture. */
-function checkQuestion(question: string, images: number): void {
-  if (question.trim() === "" && images === 0) throw new UsageError("the question is empty")
-  const slots = question.split("<image>").length - 1
-  if (slots > images) {
-    throw new IsaacError(
-      "bad_input",
-      `the question names ${slots} <image> but ${images} ${images === 1 ? "picture was" : "pictures were"} given; ` +
-        "name the picture files before the question and leave <image> out",
+function checkSampling({ n, json, logprobs, temperature, topK }: AskFlags): void {
+  if (n > 64) throw new UsageError("--n is at most 64")
+  if (n > 1 && (temperature === 0 || topK === 1)) {
+    throw new UsageError(
+      `--n ${n} at ${topK === 1 ? "--top-k 1" : "--temperature 0"} would give the same answer ${n} times`,
     )
+  }
+  if (logprobs !== undefined && !json) throw new UsageError("--logprobs needs --json")
+}
+
+/** The fields of `--json`, in this order and no others but those that other flags ask for. */
+function answerJson(answer: Answer, flags: SamplingFlags): Record<string, unknown> {
+  const { model, timings } = answer
+  return { model, ...answerFields(answer), timings, ...extraFields(answer, flags) }
+}
+
+function answerFields({ text, reasoning, points, pixels, usage, finishReason }: Answer): Record<string, unknown> {
+  return { text, reasoning, points, pixels, usage, finish_reason: finishReason }
+}
+
+/** What ended the answer with --stop, its tokens with --logprobs. */
+function extraFields({ stopped, logprobs }: Answer, flags: SamplingFlags): Record<string, unknown> {
+  return {
+    ...(flags.stop && { stopped }),
+    ...(logprobs && { logprobs: logprobs.map(tokenJson) }),
   }
 }
 
-/** The fields of `--json`, in this order and no others. */
-function answerJson(answer: Answer): Record<string, unknown> {
-  const { model, text, reasoning, points, pixels, usage, finishReason, timings } = answer
-  return { model, text, reasoning, points, pixels, usage, finish_reason: finishReason, timings }
+/** Bytes as numbers, as JSON has no others. */
+export function tokenJson({ id, text, bytes, logprob, top }: TokenLogprob): Record<string, unknown> {
+  return { id, text, bytes: [...bytes], logprob, ...(top && { top: top.map(tokenJson) }) }
+}
+
+/** One line for all of them; what they have in common stands outside. */
+function candidatesJson(candidates: readonly Candidate[], flags: SamplingFlags): Record<string, unknown> {
+  const [{ model, timings }] = candidates
+  const decode = Math.max(...candidates.map(({ timings }) => timings.decode_ms))
+  return {
+    model,
+    candidates: candidates.map((candidate) => {
+      const { score, sample, seed } = candidate
+      return { ...answerFields(candidate), score, sample, seed, ...extraFields(candidate, flags) }
+    }),
+    timings: { ...timings, decode_ms: decode },
+  }
+}
+
+/** A line with the score above each. */
+function candidatesText(candidates: readonly Candidate[]): string {
+  return candidates
+    .map(({ text, score, seed }, i) => `# ${i + 1}: score ${score.toFixed(4)}, seed ${seed}\n${text}\n`)
+    .join("\n")
 }

@@ -7,6 +7,7 @@ import { addConvert } from "./convert"
 import { addDoctor } from "./doctor"
 import { EXIT, reportFailure } from "./failure"
 import { addInspect } from "./inspect"
+import { addScore } from "./score"
 import { addSynth } from "./synth"
 import type { Terminal } from "./terminal"
 import { addTrace } from "./trace"
@@ -33,6 +34,7 @@ function createProgram(terminal: Terminal): Command {
     .configureOutput({ writeOut: terminal.out, writeErr: terminal.err, outputError: () => {} })
   // Settings above are inherited by commands added afterwards.
   addAsk(program, terminal)
+  addScore(program, terminal)
   addTrace(program, terminal)
   addInspect(program, terminal)
   addConvert(program, terminal)
