@@ -67,8 +67,10 @@ export type Request =
       readonly id: number
       readonly name: string
       readonly input: unknown
-      /** One Int32; not 0 means give up. A plain buffer where shared memory is missing: then only messages abort. */
+      /** One Int32; not 0 means give up. null where shared memory is missing: then only messages abort. */
       readonly flag: SharedArrayBuffer | null
+      /** Given up already. */
+      readonly aborted: boolean
     }
   | { readonly kind: "pull"; readonly id: number }
   /** The reader left: end the stream, reply when it has ended. */

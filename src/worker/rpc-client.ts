@@ -130,14 +130,11 @@ export class RpcClient<S extends Service> implements Caller<S> {
     }
     const events = signal instanceof AbortSignal ? signal : undefined
     events?.addEventListener("abort", abort, { once: true })
-    if (signal?.aborted && flag !== null) {
-      Atomics.store(new Int32Array(flag), 0, 1)
-    }
     const close = () => {
       events?.removeEventListener("abort", abort)
       this.#progress.delete(id)
     }
-    const message: Request = { kind, id, name, input, flag }
+    const message: Request = { kind, id, name, input, flag, aborted: signal?.aborted === true }
     return { id, message, abort, close }
   }
 

@@ -40,14 +40,14 @@ export function serve(port: Port, service: Service): void {
     switch (request.kind) {
       case "call": {
         const run = method(service.calls, request.name)
-        const value = await run(request.input as never, open(id, request.flag))
+        const value = await run(request.input as never, open(request))
         running.delete(id)
         send({ kind: "value", id, value })
         return
       }
       case "stream": {
         const run = method(service.streams, request.name)
-        const items = run(request.input as never, open(id, request.flag))
+        const items = run(request.input as never, open(request))
         running.get(id)!.iterator = items[Symbol.asyncIterator]()
         return pull(id)
       }
@@ -67,11 +67,11 @@ export function serve(port: Port, service: Service): void {
   }
 
   /** Note a new request and make what its method gets. */
-  const open = (id: number, flag: SharedArrayBuffer | null): CallContext => {
+  const open = ({ id, flag, aborted }: Extract<Request, { kind: "call" | "stream" }>): CallContext => {
     const controller = new AbortController()
     running.set(id, { controller })
     const word = flag === null ? undefined : new Int32Array(flag)
-    if (word !== undefined && Atomics.load(word, 0) !== 0) {
+    if (aborted || (word !== undefined && Atomics.load(word, 0) !== 0)) {
       controller.abort()
     }
     const abort: AbortFlag = {
@@ -100,12 +100,15 @@ function method<T>(methods: Readonly<Record<string, T>>, name: string): T {
 }
 
 /**
- * Buffers that may move to the caller instead of being copied: those of numbers read from the backend, which nobody
- * else holds (logits of a long prompt are gigabytes).
+ * Buffers that may move to the caller instead of being copied: those of numbers read from the backend and of saved
+ * sessions, which nobody else holds (logits of a long prompt are gigabytes).
  */
 function transferable(reply: Reply): ArrayBuffer[] {
   if (reply.kind !== "value" || typeof reply.value !== "object" || reply.value === null) {
     return []
+  }
+  if (reply.value instanceof Uint8Array) {
+    return reply.value.byteLength === reply.value.buffer.byteLength ? [reply.value.buffer as ArrayBuffer] : []
   }
   return [reply.value, ...Object.values(reply.value)].flatMap((value: unknown) => {
     const data = (value as { data?: unknown; shape?: unknown } | null)?.data

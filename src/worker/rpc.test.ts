@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest"
+import { afterEach, describe, expect, it, vi } from "vitest"
 import { IsaacError } from "../errors"
 import { LocalCaller } from "./local-caller"
 import type { CallContext, Caller, Port } from "./protocol"
@@ -57,7 +57,10 @@ type TestService = ReturnType<typeof testService>
 
 const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
 let close = () => {}
-afterEach(() => close())
+afterEach(() => {
+  vi.unstubAllGlobals()
+  close()
+})
 
 function overPort(): { caller: Caller<TestService>; log: string[]; busy: boolean[]; kept: Float32Array } {
   const { port1, port2 } = new MessageChannel()
@@ -131,6 +134,17 @@ describe.each([
       aborted: true,
       signal: true,
     })
+  })
+
+  it("shows an abort by messages alone where there is no shared memory, also one from before the call", async () => {
+    vi.stubGlobal("SharedArrayBuffer", undefined)
+    const { caller } = connect()
+    const controller = new AbortController()
+    const running = caller.call("untilAborted", null, { signal: controller.signal })
+    setTimeout(() => controller.abort(), 10)
+    expect(await running).toEqual({ aborted: true, signal: true })
+    const late = caller.iterate("untilAborted", null, { signal: controller.signal })
+    expect(await late.next()).toEqual({ done: true, value: undefined })
   })
 
   it("sees a flag that is no AbortSignal", async () => {
