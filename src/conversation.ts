@@ -9,6 +9,13 @@ import type { Session } from "./generate/session"
 import type { IsaacEngine } from "./isaac"
 import { buildMessages, type Hint } from "./perception"
 import type { Message, ProcessorOutput } from "./processor"
+import {
+  type KvLayer,
+  type SavedConversation,
+  type SavedSession,
+  type SessionWriter,
+  sessionWriter,
+} from "./session-file"
 
 const HINTS: Readonly<Record<Expect, readonly Hint[]>> = {
   text: [],
@@ -52,10 +59,7 @@ export class Conversation implements AsyncDisposable {
   ): AsyncGenerator<AnswerEvent, void> {
     let asking = false
     try {
-      if (this.#asking) {
-        // Its messages would not have the turn that is still going on, and would take its place.
-        throw new IsaacError("bad_input", "this session is answering already; await that answer or abort it first")
-      }
+      if (this.#asking) throw answering() // its messages would lack the turn that is going on, and take its place
       this.#asking = asking = true
       yield* this.#turn(images, question, options)
     } catch (error) {
@@ -125,6 +129,8 @@ export class Conversation implements AsyncDisposable {
   /**
    * How well the model expects this answer to the next question, token by token. The conversation stays as it is.
    *
+   * A text that does not begin with `<think>` is taken for what follows the thoughts, which are empty then.
+   *
    * @param answer text, of which special tokens are ordinary characters, or ids as they are
    * Throws bad_input for an empty answer, too_long, out_of_memory, aborted.
    */
@@ -160,6 +166,59 @@ export class Conversation implements AsyncDisposable {
     return copy
   }
 
+  /**
+   * All of it, to go on from later. Nothing may be asked meanwhile.
+   *
+   * Throws bad_input while a question is being answered.
+   *
+   * @param write gets what to write; the session stays as it is until it resolves
+   */
+  async save<T>(write: (writer: SessionWriter) => Promise<T>): Promise<T> {
+    if (this.#asking) throw answering()
+    const release = this.#session.claim()
+    try {
+      const saved: SavedConversation = {
+        origin: await this.#engine.kvOrigin(),
+        messages: this.#messages,
+        pictures: this.#images.map(({ source }) => source),
+        held: this.#session.held(),
+      }
+      const layer: KvLayer = (index) => this.#session.exportLayer(index)
+      return await write(await sessionWriter(saved, this.#engine.model.config.text, layer))
+    } finally {
+      release()
+    }
+  }
+
+  /**
+   * Take over, into a new conversation, what was saved of another one. Keys and values come too where they are what this
+   * engine would compute and have room; else the next question computes them anew.
+   *
+   * Throws bad_input for another model, and for damaged keys and values; not_finite.
+   */
+  async restore({ origin, messages, pictures, held, layer }: SavedSession): Promise<void> {
+    const own = await this.#engine.kvOrigin()
+    if (origin.model !== own.model) {
+      throw new IsaacError(
+        "bad_input",
+        `the session was saved with another model than ${this.#engine.info.model}; load the model it was saved with`,
+      )
+    }
+    const same = origin.weights === own.weights && origin.dtype === own.dtype && origin.kv === own.kv
+    if (same && held.ids.length > 0 && held.ids.length <= this.#engine.info.maxContext) {
+      const release = this.#session.claim()
+      try {
+        await this.#session.restore(held, layer)
+      } catch (error) {
+        if (!(error instanceof IsaacError && error.code === "out_of_memory")) throw error
+      } finally {
+        release()
+      }
+    }
+    this.#messages = messages
+    this.#images = pictures.map((source) => new Picture(source))
+  }
+
   dispose(): Promise<void> {
     return this.#session.dispose()
   }
@@ -167,6 +226,10 @@ export class Conversation implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }
+}
+
+function answering(): IsaacError {
+  return new IsaacError("bad_input", "this session is answering already; await that answer or abort it first")
 }
 
 /** The same message behind `count` images of earlier turns. */

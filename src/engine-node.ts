@@ -9,7 +9,8 @@ import { IsaacEngine } from "./isaac"
 import { selectBackend } from "./ops/select-node"
 import { decodeImage } from "./processor/decode-image-node"
 import { type ImageReference, readImage } from "./processor/image-source-node"
-import { openFolder } from "./weights/files-node"
+import { writeFile } from "./weights/file-writer-node"
+import { openFile, openFolder } from "./weights/files-node"
 import { isHubId } from "./weights/hub-id"
 import { fetchFromHub } from "./weights/hub-node"
 import type { FileSet } from "./weights/source"
@@ -29,8 +30,22 @@ export function nodePlatform(
     readImage: (image, options) => readImage(image as ImageReference, { ...options, allowPrivateUrls }),
     decodeImage,
     packedFiles,
+    openFile: (path) => openFile(pathOf(path)),
+    writeFile: (path, bytes, fill) => writeFile(pathOf(path), bytes, SAVE_ADVICE, fill),
     machineMemory: machineMemory(),
     abortWord,
+  }
+}
+
+const SAVE_ADVICE = { unwritable: "Save to another folder.", full: "Make room, or save to another disk." }
+
+/** A path, or the address of one. */
+function pathOf(file: string): string {
+  if (!file.startsWith("file:")) return file
+  try {
+    return fileURLToPath(file)
+  } catch (cause) {
+    throw new IsaacError("bad_input", `${file} names no local file: ${(cause as Error).message}`, { cause })
   }
 }
 

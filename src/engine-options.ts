@@ -6,7 +6,8 @@ import type { GenerationOptions } from "./generate/generation"
 import type { Backend, StoredType } from "./ops/backend"
 import type { DecodeImage, ImageFile, ProcessOptions, RgbImage, ImageInput as StoredImage } from "./processor"
 import type { Checkpoint } from "./weights/checkpoint"
-import type { FileSet } from "./weights/source"
+import type { ByteSink } from "./weights/sink"
+import type { ByteSource, FileSet } from "./weights/source"
 
 /** Which implementation of the operations runs the model; "auto" takes the fastest that passes its self-test. */
 export type BackendChoice = "auto" | "native" | "wasm" | "reference"
@@ -161,6 +162,10 @@ export interface Platform {
     backend: Backend,
     options: Pick<LoadOptions, "signal" | "onProgress">,
   ): Promise<FileSet | undefined>
+  /** A file that a session was saved to. */
+  openFile?(path: string): Promise<ByteSource>
+  /** Write a file of so many bytes, whole or not at all. */
+  writeFile?(path: string, bytes: number, fill: (sink: ByteSink) => Promise<void>): Promise<void>
   /** Bytes of memory of the machine, where that is known. */
   readonly machineMemory?: number
   /** The word for `selectBackend`; in shared memory if another thread may want to abort. */

@@ -18,7 +18,13 @@ config({ jitless: true })
 
 /** @param abortWord see `Platform` */
 export function webPlatform(abortWord?: Int32Array): Platform {
-  return { selectBackend, readImage, decodeImage, abortWord }
+  return { selectBackend, readImage, decodeImage, machineMemory: machineMemory(), abortWord }
+}
+
+/** Bytes of memory as the browser tells them, rounded; not every browser does. */
+function machineMemory(): number | undefined {
+  const { deviceMemory } = navigator as Navigator & { readonly deviceMemory?: number }
+  return deviceMemory === undefined ? undefined : deviceMemory * 2 ** 30
 }
 
 /**

@@ -27,6 +27,8 @@ export type { FinishReason, GeneratedToken, GenerationOptions, GenerationReport 
 /** What is told of single tokens. */
 export type { TokenAlternative, TokenLogprob } from "./generate/logprobs"
 export type { LogitBias } from "./generate/penalties"
+/** What `isaac.memory()` tells. */
+export type { EngineMemory } from "./isaac"
 /** The architecture itself, in the calling thread, on a backend of your own; `isaac.model` has the same calls. */
 export { IsaacModel } from "./model"
 /** What an answer points at. */

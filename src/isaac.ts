@@ -30,6 +30,7 @@ import { LARGEST_CHUNK, Session } from "./generate/session"
 import { defaultSessionMemory, memoryOption } from "./generate/session-memory"
 import { SessionPool, type SessionUsage } from "./generate/session-pool"
 import { IsaacModel, type MemoryPlan, type PlanOptions, planMemory } from "./model"
+import { type ModelFingerprint, ObservedCheckpoint } from "./model/fingerprint"
 import type { Backend, StoredType } from "./ops/backend"
 import { PROMPT_PROFILE_FILE, type PromptProfile, promptProfileOf } from "./perception"
 import {
@@ -43,8 +44,10 @@ import {
   Tokenizer,
 } from "./processor"
 import { assistantIds } from "./processor/messages"
+import { bytesOfSession, type KvOrigin, readSession } from "./session-file"
 import { type Checkpoint, openCheckpoint } from "./weights/checkpoint"
-import { type FileSet, readJson } from "./weights/source"
+import { blobSource } from "./weights/http-sources"
+import { type ByteSource, bytesSource, type FileSet, readJson } from "./weights/source"
 
 export type * from "./answer"
 export { Conversation } from "./conversation"
@@ -52,7 +55,7 @@ export type * from "./engine-options"
 export { type AbortFlag, checkAborted } from "./generate/abort"
 export type { GeneratedToken, GenerationReport } from "./generate/generation"
 export type { DecoderCache, ForwardInput } from "./model"
-export type { ProcessorOutput } from "./processor"
+export type { Message, ProcessorOutput } from "./processor"
 export { fromPlain, type PlainTensorStream, type TensorStream, toPlain } from "./stream"
 
 /** Context of a conversation, unless asked for more. */
@@ -73,6 +76,7 @@ export interface EngineMemory extends SessionUsage {
 }
 
 interface EngineParts {
+  readonly fingerprint: () => Promise<ModelFingerprint>
   readonly info: EngineInfo
   readonly model: IsaacModel
   readonly textProcessor: IsaacProcessor
@@ -122,9 +126,10 @@ export class IsaacEngine implements AsyncDisposable {
     try {
       // 2. Config and weights.
       const { checkpoint, storage } = await openFitting(files, platform, backend, options)
+      const observed = new ObservedCheckpoint(checkpoint)
       let model: IsaacModel
       try {
-        model = await IsaacModel.load(checkpoint, backend, {
+        model = await IsaacModel.load(observed.checkpoint, backend, {
           ...storage,
           signal,
           onProgress: ({ loaded, total, tensor }) =>
@@ -175,7 +180,19 @@ export class IsaacEngine implements AsyncDisposable {
         encode: (text) => tokenizer.encode(text, { special: true }),
       }
       const pictureBook = new PictureBook(textProcessor, pool.knownImages)
-      const parts = { info, model, textProcessor, vocabulary, profile, platform, pool, pictureBook, maxNewTokens }
+      const fingerprint = once(() => observed.fingerprint(model.config))
+      const parts = {
+        fingerprint,
+        info,
+        model,
+        textProcessor,
+        vocabulary,
+        profile,
+        platform,
+        pool,
+        pictureBook,
+        maxNewTokens,
+      }
       return new IsaacEngine(parts)
     } catch (error) {
       await backend.dispose()
@@ -263,6 +280,56 @@ export class IsaacEngine implements AsyncDisposable {
   }
 
   /**
+   * A conversation that was saved, to go on with.
+   *
+   * @param from where `Platform.openFile` finds it, or the bytes of the file
+   * Throws bad_input for a file that is none, is damaged or is of another model; unsupported for one of another version;
+   * not_found, io.
+   */
+  async restoreSession(from: string | Uint8Array | Blob): Promise<Conversation> {
+    const source = await this.#openSaved(from)
+    const conversation = this.session()
+    try {
+      await conversation.restore(await readSession(source, this.model.config.text))
+      return conversation
+    } catch (error) {
+      await conversation.dispose()
+      throw error
+    } finally {
+      await source.close()
+    }
+  }
+
+  /** Save a conversation to a file, whole or not at all. Throws io, bad_input. */
+  async saveSession(conversation: Conversation, path: string): Promise<void> {
+    const { writeFile } = this.#parts.platform
+    if (writeFile === undefined) throw noFiles("save() without a path gives the bytes")
+    await conversation.save(({ bytes, write }) => writeFile(path, bytes, write))
+  }
+
+  /** The bytes of the file that `saveSession` would write. */
+  async sessionBytes(conversation: Conversation): Promise<Uint8Array> {
+    return conversation.save(bytesOfSession)
+  }
+
+  /** What the keys and values of sessions depend on. */
+  async kvOrigin(): Promise<KvOrigin> {
+    const { dtype, kvDtype } = this.info
+    return { ...(await this.#parts.fingerprint()), dtype, kv: kvDtype }
+  }
+
+  async #openSaved(from: string | Uint8Array | Blob): Promise<ByteSource> {
+    if (from instanceof Uint8Array) return bytesSource("the saved session", from)
+    if (from instanceof Blob) return blobSource("the saved session", from)
+    if (typeof from !== "string" || from === "") {
+      throw new IsaacError("bad_input", "restoreSession takes the path of a saved session, or its bytes")
+    }
+    const { openFile } = this.#parts.platform
+    if (openFile === undefined) throw noFiles("give the bytes, or a Blob of them")
+    return openFile(from)
+  }
+
+  /**
    * The way of every answer: messages and pictures in, events out.
    *
    * @param remember gets the model's own words, reasoning included, for the next turn: before the final event, unless
@@ -329,7 +396,9 @@ export class IsaacEngine implements AsyncDisposable {
   ): Promise<Score> {
     const { vocabulary, pool } = this.#parts
     const ids = typeof answer === "string" ? assistantIds(answer, this.tokenizer) : Int32Array.from(answer)
-    const { tensorStream } = await this.#prompt(messages, pictures, options)
+    // Without thoughts of its own the answer stands behind the empty ones that the template writes into an open turn.
+    const enableThinking = typeof answer === "string" && !/^\s*<think>/i.test(answer) ? false : undefined
+    const { tensorStream } = await this.#prompt(messages, pictures, { ...options, enableThinking })
     const { maxContext } = pool
     const setup = { size: vocabulary.size, maxContext, abort: options.signal }
     const logprobs = await scoreTokens(session, tensorStream, ids, setup)
@@ -350,16 +419,16 @@ export class IsaacEngine implements AsyncDisposable {
   async #prompt(
     messages: readonly Message[],
     pictures: readonly Picture[],
-    options: Pick<AskOptions, "truncate" | "signal">,
+    options: Pick<AskOptions, "truncate" | "signal"> & { readonly enableThinking?: boolean },
   ): Promise<ProcessorOutput> {
-    const { truncate, signal } = options
+    const { truncate, signal, enableThinking } = options
     const { pictureBook, textProcessor } = this.#parts
     const images: PreparedImage[] = []
     for (const [i, picture] of pictures.entries()) {
       checkAborted(signal)
       images.push(await pictureBook.prepare(picture, `image ${i + 1} of ${pictures.length}`))
     }
-    return textProcessor.processMessages(messages, { images, truncate })
+    return textProcessor.processMessages(messages, { images, truncate, enableThinking })
   }
 
   /** Bytes or pixels of pictures that may lie elsewhere. Throws not_found, io, bad_input, aborted. */
@@ -464,6 +533,19 @@ function mainType({ weightsByType }: MemoryPlan): StoredType {
 
 function wantsLogprobs({ logprobs }: GenerateOptions): boolean {
   return logprobs !== undefined && logprobs !== false
+}
+
+/** Computed when first asked for. */
+function once<T>(compute: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined
+  return () => {
+    result ??= compute()
+    return result
+  }
+}
+
+function noFiles(cure: string): IsaacError {
+  return new IsaacError("unsupported", `sessions are not kept in files here; ${cure}`)
 }
 
 /** A table may have more rows than there are tokens (they are padding), but every token needs its row. */

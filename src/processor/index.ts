@@ -14,7 +14,7 @@ export {
   type ProcessorOutput,
   type TextInput,
 } from "./isaac-processor"
-export type { Message, Part, Role } from "./messages"
+export { checkMessages, type Message, type Part, type Role } from "./messages"
 export { patchify } from "./patchify"
 export { PreparedImage, prepareImage } from "./prepared-image"
 export { resizeBilinear } from "./resize-bilinear"

@@ -137,7 +137,8 @@ function joinTexts(content: Message["content"]): Part[] {
   return parts
 }
 
-function checkMessages(messages: readonly Message[]): void {
+/** Throws bad_input for anything but messages, at least one. */
+export function checkMessages(messages: readonly Message[]): void {
   if (!Array.isArray(messages) || messages.length === 0) {
     throw new IsaacError("bad_input", "A conversation needs at least one message {role, content}.")
   }

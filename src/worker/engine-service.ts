@@ -10,6 +10,7 @@ import {
   checkAborted,
   type DecoderCache,
   type EngineInfo,
+  type EngineMemory,
   fromPlain,
   type GeneratedToken,
   type GenerateOptions,
@@ -17,6 +18,7 @@ import {
   type ImageInput,
   type IsaacEngine,
   type LoadOptions,
+  type Message,
   type ModelInput,
   type Numbers,
   type PlainTensorStream,
@@ -149,6 +151,19 @@ export function engineService(load: (input: LoadInput, context: CallContext) => 
     async sessionLength(input: { session: number }): Promise<number> {
       return sessions.get(input.session).length
     },
+    async sessionMessages(input: { session: number }): Promise<readonly Message[]> {
+      return sessions.get(input.session).messages
+    },
+    /** The bytes of the file; nothing when they went to a path. */
+    async saveSession({ session, path }: { session: number; path?: string }): Promise<Uint8Array | undefined> {
+      const conversation = sessions.get(session)
+      if (path === undefined) return engine().sessionBytes(conversation)
+      await engine().saveSession(conversation, path)
+      return undefined
+    },
+    async restoreSession({ source }: { source: string | Uint8Array | Blob }): Promise<number> {
+      return sessions.add(await engine().restoreSession(source))
+    },
     async closeSession(input: { session: number }): Promise<void> {
       await sessions.take(input.session)?.dispose()
     },
@@ -164,7 +179,7 @@ export function engineService(load: (input: LoadInput, context: CallContext) => 
       return asked.score(images, question, answer, { ...input.options, signal: stopFlag(context) })
     },
 
-    async memory(): Promise<{ readonly used: number; readonly peak: number }> {
+    async memory(): Promise<EngineMemory> {
       return engine().memory()
     },
     async close(): Promise<void> {

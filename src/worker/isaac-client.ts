@@ -8,11 +8,13 @@ import {
   type Candidate,
   type CandidatesOptions,
   type EngineInfo,
+  type EngineMemory,
   fromPlain,
   type GeneratedToken,
   type GenerateOptions,
   type GenerationReport,
   type ImageInput,
+  type Message,
   type Numbers,
   type PlainTensorStream,
   type ProcessorInput,
@@ -99,7 +101,8 @@ export class IsaacClient implements AsyncDisposable {
   }
 
   /**
-   * How well the model expects this answer, token by token.
+   * How well the model expects this answer, token by token. A text that does not begin with `<think>` is taken for what
+   * follows the thoughts, which are empty then.
    *
    * @param answer text, of which special tokens are ordinary characters, or ids as they are
    */
@@ -122,8 +125,29 @@ export class IsaacClient implements AsyncDisposable {
     return new IsaacSession(this.#caller, () => this.#caller.call("openSession", undefined))
   }
 
-  /** Bytes that the backend has in use, now and at most. */
-  memory(): Promise<{ readonly used: number; readonly peak: number }> {
+  /**
+   * Go on with a session that was saved. Its next question computes anew what cannot be used here: all of it with
+   * weights or a dtype other than those it was saved with, what lies beyond maxContext or finds no room.
+   *
+   * Rejects with bad_input for a file that is none, is damaged or is of another model; unsupported for one of another
+   * version; not_found, io.
+   *
+   * @param from what `save` gave: the path (in Node), the bytes, or a Blob of them
+   */
+  async restoreSession(from: string | URL | Uint8Array | ArrayBuffer | Blob): Promise<IsaacSession> {
+    const source = from instanceof URL ? from.href : from instanceof ArrayBuffer ? new Uint8Array(from) : from
+    if (!(source instanceof Uint8Array || source instanceof Blob) && (typeof source !== "string" || source === "")) {
+      throw new IsaacError(
+        "bad_input",
+        "restoreSession takes the path of a saved session, its bytes, or a Blob of them",
+      )
+    }
+    const session = await this.#caller.call("restoreSession", { source: wholeBytes(source) })
+    return new IsaacSession(this.#caller, Promise.resolve(session))
+  }
+
+  /** Bytes that the backend has in use, now and at most, and what of them sessions and pictures take. */
+  memory(): Promise<EngineMemory> {
     return this.#caller.call("memory", undefined)
   }
 
@@ -204,10 +228,15 @@ class EngineHandle {
   #id: Promise<number> | undefined
   #disposed = false
 
-  constructor(kind: string, open: () => Promise<number>, close: (id: number) => Promise<void>) {
+  constructor(kind: string, open: (() => Promise<number>) | Promise<number>, close: (id: number) => Promise<void>) {
     this.#kind = kind
-    this.#open = open
     this.#close = close
+    if (typeof open === "function") {
+      this.#open = open
+    } else {
+      this.#open = () => open
+      this.#id = open
+    }
   }
 
   async id(): Promise<number> {
@@ -266,7 +295,8 @@ export class IsaacSession implements AsyncDisposable {
   readonly #caller: EngineCaller
   readonly #handle: EngineHandle
 
-  constructor(caller: EngineCaller, open: () => Promise<number>) {
+  /** @param open how to open it, or what it will be called once it is open */
+  constructor(caller: EngineCaller, open: (() => Promise<number>) | Promise<number>) {
     this.#caller = caller
     this.#handle = new EngineHandle("session", open, (session) => caller.call("closeSession", { session }))
   }
@@ -308,11 +338,37 @@ export class IsaacSession implements AsyncDisposable {
     return this.#caller.call("sessionLength", { session: await this.#handle.id() })
   }
 
-  /** A second session that goes on from here by itself. */
+  /** What was said so far; its image parts count the pictures. A question without its whole answer is not part of it. */
+  async messages(): Promise<readonly Message[]> {
+    return this.#caller.call("sessionMessages", { session: await this.#handle.id() })
+  }
+
+  /**
+   * A second session that goes on from here by itself, sharing what is computed. While a question is being answered,
+   * "here" is before that question.
+   */
   fork(): IsaacSession {
-    const parent = this.#handle.id()
-    parent.catch(() => {}) // shown to whoever uses the fork
-    return new IsaacSession(this.#caller, async () => this.#caller.call("forkSession", { session: await parent }))
+    // Now, not when it is first used: till then this session may have gone on.
+    const fork = this.#handle.id().then((session) => this.#caller.call("forkSession", { session }))
+    fork.catch(() => {}) // shown to whoever uses the fork
+    return new IsaacSession(this.#caller, fork)
+  }
+
+  /**
+   * All of the session as the bytes of a file, to go on from later: `isaac.restoreSession`. It holds the conversation
+   * and its pictures, readable by anybody who gets it.
+   *
+   * Rejects with bad_input while a question is being answered.
+   */
+  save(): Promise<Uint8Array>
+  /** Write that file (in Node), whole or not at all. Rejects with io, too. */
+  save(path: string | URL): Promise<void>
+  async save(path?: string | URL): Promise<unknown> {
+    const to = path instanceof URL ? path.href : path
+    if (to !== undefined && (typeof to !== "string" || to === "")) {
+      throw new IsaacError("bad_input", `save takes the path of a file, or nothing for the bytes; not ${String(to)}`)
+    }
+    return this.#caller.call("saveSession", { session: await this.#handle.id(), path: to })
   }
 
   dispose(): Promise<void> {
@@ -415,6 +471,10 @@ function plainStream(stream: TensorStream): PlainTensorStream {
 /** An image as messages can carry it: no URL objects, and of a view only what it shows. */
 function sendable(image: ImageInput): ImageInput {
   if (image instanceof URL) return image.href
-  if (image instanceof Uint8Array && image.byteLength < image.buffer.byteLength) return new Uint8Array(image)
-  return image
+  return wholeBytes(image)
+}
+
+/** Of a view, what it shows: messages would carry the whole buffer. */
+function wholeBytes<T>(value: T): T | Uint8Array {
+  return value instanceof Uint8Array && value.byteLength < value.buffer.byteLength ? new Uint8Array(value) : value
 }
