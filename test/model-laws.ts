@@ -6,7 +6,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { IsaacModel } from "../src/model"
-import type { Backend, Tensor } from "../src/ops/backend"
+import type { Backend, StoredType, Tensor } from "../src/ops/backend"
 import { imageToEvent } from "../src/processor"
 import { createEvent, type Event, Stream, TensorStream } from "../src/stream"
 import { openCheckpoint } from "../src/weights/checkpoint"
@@ -15,6 +15,8 @@ import { maxAbsDiff } from "./golden"
 import { checkpointFiles, ODD_CONFIG, randomNumbers, randomTensors } from "./random-checkpoint"
 
 export interface LawOptions {
+  /** How weights are kept. Default "auto": float32. */
+  readonly stored?: StoredType | "auto"
   /** Largest difference from float64, at logits of magnitude 3. Default 1.5e-5. */
   readonly exact?: number
   /** Largest difference between two ways of computing the same. Default 2e-5. */
@@ -23,9 +25,9 @@ export interface LawOptions {
 
 /** Declares the tests of one backend. */
 export function modelLaws(name: string, create: () => Promise<Backend>, options: LawOptions = {}): void {
-  const { exact = 1.5e-5, same = 2e-5 } = options
+  const { stored = "auto", exact = 1.5e-5, same = 2e-5 } = options
 
-  describe(`laws of the model on ${name}: patch 10, shuffle 3, head_dim 16, vision heads of 6, table 7×7`, () => {
+  describe(`laws of the model on ${name} (weights ${stored}): patch 10, shuffle 3, head_dim 16, vision heads of 6, table 7×7`, () => {
     const tensors = randomTensors(ODD_CONFIG)
     let backend: Backend
     let model: IsaacModel
@@ -33,7 +35,7 @@ export function modelLaws(name: string, create: () => Promise<Backend>, options:
     beforeAll(async () => {
       backend = await create()
       const checkpoint = await openCheckpoint(checkpointFiles(ODD_CONFIG, tensors))
-      model = await IsaacModel.load(checkpoint, backend)
+      model = await IsaacModel.load(checkpoint, backend, { stored })
       await checkpoint.close()
     })
     afterAll(async () => {
