@@ -213,6 +213,8 @@ function parseVision(config: Json, vision: Json, processorConfig: Json | undefin
     [patch?.where ?? "default", { patch_size: patchSize }, "patch_size"],
     ["image_processor", image, "patch_size"],
     ["processor config", processorConfig, "patch_size"],
+    ["processor config", copied, "vision_patch_size"],
+    ["processor config: vision_config", section(copied, "vision_config"), "patch_size"],
   ])
 
   const shuffle = agreed([

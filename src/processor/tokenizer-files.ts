@@ -77,6 +77,7 @@ export async function readTokenizerDefinition(files: FileSet): Promise<Tokenizer
       `${files.name}: the tokenizer has ${added.size} added tokens; at most ${MOST_ADDED} are read.`,
     )
   }
+  if (!definition) checkAllMade(pipeline, vocab, [...added.values()], files.name)
   checkPatterns([pipeline.normalizer, pipeline.pre_tokenizer], files.name)
   // What a post-processor puts around a text is not wanted: templates write such tokens themselves.
   const bare = { ...pipeline, added_tokens: [], post_processor: null }
@@ -179,6 +180,25 @@ function checkMerges(merges: readonly unknown[], vocab: ReadonlyMap<string, numb
           "Vocabulary and merges belong to different tokenizers.",
       )
     }
+  }
+}
+
+/** Every longer token of Qwen2's vocabulary is made by a merge: nothing else would tell that merges.txt was cut off. */
+function checkAllMade(
+  pipeline: Record<string, unknown>,
+  vocab: ReadonlyMap<string, number>,
+  added: readonly AddedToken[],
+  name: string,
+): void {
+  const made = new Set((record(pipeline.model).merges as readonly string[]).map((merge) => merge.replace(" ", "")))
+  for (const { content } of added) made.add(content)
+  const never = [...vocab.keys()].filter((entry) => entry.length > 1 && !made.has(entry))
+  if (never.length > 0) {
+    throw new IsaacError(
+      "bad_checkpoint",
+      `${name}: no line of merges.txt makes ${never.length} of the tokens in vocab.json, such as ${shown(never[0])}. ` +
+        "One of the files is cut off, or of another tokenizer: download both again.",
+    )
   }
 }
 

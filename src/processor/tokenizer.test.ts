@@ -237,6 +237,11 @@ describe("malformed tokenizers are refused with the folder's name and the reason
     other.model.merges = [null]
     expect(await failure({ "tokenizer.json": other })).toMatch(/the merge null, which is no pair/)
     expect(await failure({ "tokenizer.json": null, "merges.txt": "#version: 0.2\nq zz\n" })).toMatch(/lacks "zz"/)
+    const merges = readFileSync(path("models/isaac-tiny/merges.txt"), "utf8").trimEnd().split("\n")
+    const cut = merges.slice(0, -3).join("\n")
+    expect(await failure({ "tokenizer.json": null, "merges.txt": cut })).toMatch(
+      /no line of merges\.txt makes 3 of .* cut off/,
+    )
   })
 
   it("patterns that could run for ever on a text", async () => {
