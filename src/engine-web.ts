@@ -1,6 +1,5 @@
 /** The engine in a browser's worker: addresses, picked files, the browser's decoders and storage. */
 
-import { config } from "zod"
 import type { LoadOptions, ModelInput, Platform } from "./engine-options"
 import { IsaacError } from "./errors"
 import { IsaacEngine } from "./isaac"
@@ -12,9 +11,6 @@ import { HttpFiles, type HttpFilesOptions, type OpenFiles, WebStore } from "./we
 import { isHubId } from "./weights/hub-id"
 import { openHub } from "./weights/hub-web"
 import type { FileSet } from "./weights/source"
-
-// Its compiled checks are made with `new Function`, which a page's content security policy may forbid.
-config({ jitless: true })
 
 /** @param abortWord see `Platform` */
 export function webPlatform(abortWord?: Int32Array): Platform {

@@ -145,6 +145,8 @@ describe("bad input", () => {
     expect(profile({ name: "a", hintRole: "assistant" })).toThrow(refused("bad_config"))
     expect(profile({ name: "a", prompts: { sing: {} } })).toThrow(refused("bad_config"))
     expect(profile("tiny")).toThrow(refused("bad_config"))
+    // In words, with the place.
+    expect(profile({ name: "a", turns: "both" })).toThrow(/expected one of "separate"\|"joined"\s+→ at turns/)
     expect(profile({ name: "a", prompts: { ocr: { question: "Read." } } })()).toMatchObject({
       hintRole: "system",
       prompts: { ocr: { question: "Read.", hints: [] }, count: PUBLISHED_PROFILE.prompts.count },

@@ -7,7 +7,9 @@
  *   { "isaac_vlm": { "prompt_profile": { "name": "mine", "hintRole": "user", "prompts": { "ocr": { "question": "Read." } } } } }
  */
 
-import { z } from "zod"
+// The small one makes no functions from text, which pages with a strict content security policy forbid.
+import * as z from "zod/mini"
+import english from "zod/v4/locales/en.js"
 import { IsaacError } from "../errors"
 import type { Message, Part } from "../processor/messages"
 
@@ -88,16 +90,16 @@ export const PUBLISHED_PROFILE: PromptProfile = {
 }
 
 const promptSchema = z.strictObject({
-  system: z.string().optional(),
-  question: z.string().optional(),
-  hints: z.array(z.enum(HINTS)).default([]),
+  system: z.optional(z.string()),
+  question: z.optional(z.string()),
+  hints: z._default(z.array(z.enum(HINTS)), []),
 })
 
 const profileSchema = z.strictObject({
-  name: z.string().min(1),
-  hintRole: z.enum(["system", "user"]).optional(),
-  turns: z.enum(["separate", "joined"]).optional(),
-  prompts: z.partialRecord(z.enum(PROMPT_NAMES), promptSchema).optional(),
+  name: z.string().check(z.minLength(1)),
+  hintRole: z.optional(z.enum(["system", "user"])),
+  turns: z.optional(z.enum(["separate", "joined"])),
+  prompts: z.optional(z.partialRecord(z.enum(PROMPT_NAMES), promptSchema)),
 })
 
 /**
@@ -112,7 +114,7 @@ export function promptProfileOf(
   for (const document of documents) {
     const entry = (document?.isaac_vlm as { prompt_profile?: unknown } | null | undefined)?.prompt_profile
     if (entry === undefined) continue
-    const parsed = profileSchema.safeParse(entry)
+    const parsed = profileSchema.safeParse(entry, { error: english().localeError })
     if (!parsed.success) {
       throw new IsaacError(
         "bad_config",
