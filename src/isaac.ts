@@ -143,7 +143,7 @@ export class IsaacEngine implements AsyncDisposable {
       const { vision, maxSequenceLength, visionToken } = model.config
       const maxContext = contextWithin(asked, maxSequenceLength)
       const tokenizer = await Tokenizer.load(files)
-      checkVocabulary(tokenizer.size, model.config.text.vocabSize, files.name)
+      checkVocabulary(tokenizer.size, model.config, files.name)
       const textProcessor = new IsaacProcessor({
         tokenizer,
         template: await ChatTemplate.load(files),
@@ -548,13 +548,18 @@ function noFiles(cure: string): IsaacError {
   return new IsaacError("unsupported", `sessions are not kept in files here; ${cure}`)
 }
 
-/** A table may have more rows than there are tokens (they are padding), but every token needs its row. */
-function checkVocabulary(tokens: number, rows: number, name: string): void {
-  if (tokens > rows) {
-    throw new IsaacError(
-      "bad_checkpoint",
-      `the tokenizer of ${name} has ${tokens} ids, but its embedding table has ${rows} rows: they belong to different models`,
-    )
+/**
+ * A table may have more rows than there are tokens (they are padding), but every token needs its row, and an answer that
+ * should end at a token that nobody has would never end.
+ */
+function checkVocabulary(tokens: number, { text, stopIds }: IsaacModel["config"], name: string): void {
+  const has = `the tokenizer of ${name} has ${tokens} ids`
+  const different = "they belong to different models"
+  if (tokens > text.vocabSize) {
+    throw new IsaacError("bad_checkpoint", `${has}, but its embedding table has ${text.vocabSize} rows: ${different}`)
+  }
+  if (stopIds.length > 0 && stopIds.every((id) => id >= tokens)) {
+    throw new IsaacError("bad_checkpoint", `${has}, but its configs end answers at ${stopIds.join(", ")}: ${different}`)
   }
 }
 
