@@ -47,6 +47,17 @@ it("boxes-to-svg.js", async () => {
   expect(await readFile(out, "utf8")).toContain("<polygon")
 })
 
+it("many-questions.js", async () => {
+  const file = join(built.folder, "kept.session")
+  const questions = ["Describe the image.", "How many circles are there?", "Is there a red circle?"]
+  const lines = await run("many-questions.js", sample("09-caption"), file, ...questions)
+  expect(lines).toHaveLength(5)
+  for (const [i, question] of questions.entries())
+    expect(lines[i]).toMatch(new RegExp(`^${question.replace("?", "\\?")} → .+`))
+  expect(Number(/restored with (\d+) tokens computed/.exec(lines[3])![1])).toBeGreaterThan(40)
+  expect(lines[4]).toMatch(/^Is there a star\? → .+/)
+})
+
 it("parse-tags.js", async () => {
   const file = join(built.folder, "answer.txt")
   const points = "<point> (500,250) </point> <point> (1000,1000) </point>"

@@ -227,6 +227,57 @@ describe.each([true, false])("Isaac, worker: %j", (worker) => {
     await expect(vlm.Isaac.load("tiny", { worker, onProgress })).rejects.toThrow("no room for this")
   })
 
+  it("forks a session as it is when it is forked, and disposes of forks never used", async () => {
+    const session = isaac.session()
+    await session.ask([picture(7)], samples[6].question)
+    const [fork, unused] = [session.fork(), session.fork()]
+    await session.ask([], "Describe the image.")
+    expect((await session.messages()).length).toBe((await fork.messages()).length + 2)
+    const { open } = (await isaac.memory()).sessions
+    await unused.dispose()
+    expect((await isaac.memory()).sessions.open).toBe(open - 1)
+    await Promise.all([session.dispose(), fork.dispose()])
+    expect((await isaac.memory()).sessions.open).toBe(open - 3)
+    await expect(session.fork().messages()).rejects.toMatchObject({ code: "bad_input" })
+  })
+
+  it("saves a session to bytes or a path and goes on from either", async () => {
+    const session = isaac.session()
+    await session.ask([picture(7)], samples[6].question)
+    const bytes = await session.save()
+    const path = join(built.folder, `session-${worker}`)
+    await session.save(pathToFileURL(path))
+    expect(new Uint8Array(readFileSync(path))).toEqual(bytes)
+    const padded = new Uint8Array(bytes.length + 20)
+    padded.set(bytes, 3)
+    const want = await session.ask([], "Describe the image.")
+    for (const from of [
+      bytes,
+      padded.subarray(3, 3 + bytes.length),
+      bytes.slice().buffer,
+      new Blob([bytes.slice()]),
+      path,
+    ]) {
+      const restored = await isaac.restoreSession(from)
+      const answer = await restored.ask([], "Describe the image.")
+      expect(answer.text).toBe(want.text)
+      expect(await restored.messages()).toEqual(await session.messages())
+      await restored.dispose()
+    }
+    const unused = await isaac.restoreSession(path)
+    const { open } = (await isaac.memory()).sessions
+    await unused.dispose()
+    expect((await isaac.memory()).sessions.open).toBe(open - 1)
+    for (const from of ["", 5, undefined, null, {}, new Uint8Array(9)]) {
+      await expect(isaac.restoreSession(from as string)).rejects.toMatchObject({ code: "bad_input" })
+    }
+    for (const to of ["", 5, null]) {
+      await expect(session.save(to as string)).rejects.toMatchObject({ code: "bad_input" })
+    }
+    await expect(isaac.restoreSession("/no/such/file")).rejects.toMatchObject({ code: "not_found" })
+    await session.dispose()
+  })
+
   it("has a session free again as soon as its reader has left", async () => {
     const session = isaac.session()
     const { question, answer } = samples[11]
