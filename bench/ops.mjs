@@ -1,7 +1,7 @@
 /**
  * How fast the kernels are, beside what this machine can do at most, measured in the same minute.
  *
- *   npm run build && node bench/ops.mjs [--threads 1,2] [--simd relaxed,plain] [--only linear|decode|attention] [--ms 600]
+ *   npm run build && node bench/ops.mjs [--threads 1,2] [--simd relaxed,plain] [--only linear|decode|pack|attention] [--ms 600]
  *
  * Numbers of a shared machine move by tens of percent: every row runs in turn with its limit; compare the percentages.
  */
@@ -63,6 +63,11 @@ async function measure(relaxed, threads) {
     amount: 16 * threads * steps * 12 * 2 * 4,
     run: () => engine.run("limit_multiply", { x: start, out: start, count: steps }, 16 * threads, 1e12),
   }
+  const integer = {
+    unit: "GOP/s",
+    amount: 16 * threads * steps * 12 * 2 * 16,
+    run: () => engine.run("limit_dot", { x: start, out: start, count: steps }, 16 * threads, 1e12),
+  }
   const memory = {
     unit: "GB/s",
     amount: readFloats * 4,
@@ -74,16 +79,18 @@ async function measure(relaxed, threads) {
     print(name, amount / seconds / 1e9, limit.unit, `  ${(100 * share).toFixed(0).padStart(3)} % of the limit`)
   }
   print("limit: multiply-add on registers", arithmetic.amount / best(arithmetic.run)[0] / 1e9, arithmetic.unit)
+  print("limit: int8 dot products on registers", integer.amount / best(integer.run)[0] / 1e9, integer.unit)
   print("limit: reading 256 MB", memory.amount / best(memory.run)[0] / 1e9, memory.unit)
 
   // 2. Prefill: 512 tokens through an MLP matrix of Isaac's decoder.
   if (wants("linear")) {
     const [T, K, N] = [512, 2048, 6144]
     const source = bytesOf(random(K * N))
-    for (const stored of ["f32", "bf16"]) {
+    for (const stored of ["f32", "bf16", "q8"]) {
+      const limit = stored === "q8" ? integer : arithmetic
       const w = b.loadWeight(source, "F32", [N, K], stored)
       const x = b.upload(random(T * K), [T, K])
-      row(`linear ${T}×${K}×${N} ${stored}`, arithmetic, 2 * T * K * N, () => b.free(b.linear(x, w)))
+      row(`linear ${T}×${K}×${N} ${stored}`, limit, 2 * T * K * N, () => b.free(b.linear(x, w)))
       b.free(x, w)
     }
   }
@@ -92,9 +99,9 @@ async function measure(relaxed, threads) {
   if (wants("decode")) {
     const [K, N, count] = [2048, 6144, 8]
     const source = bytesOf(random(K * N))
-    for (const stored of ["f32", "bf16"]) {
+    for (const stored of ["f32", "bf16", "q8"]) {
       const weights = Array.from({ length: count }, () => b.loadWeight(source, "F32", [N, K], stored))
-      for (const T of [1, 4]) {
+      for (const T of stored === "q8" ? [1, 4, 8] : [1, 4]) {
         const x = b.upload(random(T * K), [T, K])
         row(`decode ${T}×${K}×${N} ${stored}`, memory, count * weights[0].bytes, () => {
           for (const w of weights) b.free(b.linear(x, w))
@@ -105,7 +112,17 @@ async function measure(relaxed, threads) {
     }
   }
 
-  // 4. Attention: the vision tower's heads over one image; the decoder's over a prompt, and one token over a context.
+  // 4. Packing, in numbers of a checkpoint's matrix per second.
+  if (wants("pack")) {
+    const [K, N] = [2048, 6144]
+    const source = new Uint8Array(random((K * N) / 2).buffer)
+    for (const stored of ["f32", "bf16", "q8"]) {
+      const [seconds] = best(() => b.free(b.loadWeight(source, "BF16", [N, K], stored)))
+      print(`pack ${K}×${N} BF16 as ${stored}`, (K * N) / seconds / 1e6, "million/s")
+    }
+  }
+
+  // 5. Attention: the vision tower's heads over one image; the decoder's over a prompt, and one token over a context.
   if (wants("attention")) {
     const [T, heads, dim] = [1200, 16, 72]
     const [q, k, v] = [0, 1, 2].map(() => b.upload(random(T * heads * dim), [T, heads * dim]))

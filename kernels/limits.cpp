@@ -27,10 +27,12 @@ ISAAC_KERNEL(limit_multiply, LimitArgs) {
 // The same with int8 dot products: 96·LANES operations a step.
 ISAAC_KERNEL(limit_dot, LimitArgs) {
   vi sums[12] = {};
-  const DotWeights w = dot_weights(a->x.ptr<const char>());
-  const DotInputs x = dot_inputs(a->x.ptr<const char>());
+  const char* numbers = a->x.ptr<const char>();
+  const DotInputs x = dot_inputs(numbers);
   for (int part = first; part < end; part++) {
     for (int i = a->count.i(); i > 0; i--) {
+      // Others each time: a product that stays the same would be computed once.
+      const DotWeights w = dot_weights(numbers + (i % 16) * 4 * LANES);
       ISAAC_UNROLL
       for (int s = 0; s < 12; s++) sums[s] = dot(sums[s], w, x);
     }

@@ -9,7 +9,7 @@
 #include "source.h"
 #include "tile.h"
 
-constexpr int Q8_GROUP = 128;
+constexpr int Q8_GROUP = 64;
 constexpr int Q8_PANEL = 32;
 constexpr int Q8_LARGEST = 63;
 constexpr int Q8_OFFSET = 64;

@@ -16,8 +16,16 @@ constexpr int TILE_ROWS = 6;
 constexpr int TILE_ROWS = 4;
 #endif
 constexpr int TILE_VECTORS = 2;
-// The same for tiles of int8 dot products.
-constexpr int DOT_ROWS = TILE_ROWS;
+
+// Most rows of a tile of int8 dot products, which have no broadcasts loaded ahead; weights that are taken apart (plain
+// SIMD128) fill two registers each.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int DOT_ROWS = 12;
+#elif defined(__wasm_simd128__) && !defined(__wasm_relaxed_simd__)
+constexpr int DOT_ROWS = 4;
+#else
+constexpr int DOT_ROWS = 5;
+#endif
 // Columns of a tile, and of a panel of a packed weight.
 constexpr int PANEL = TILE_VECTORS * LANES;
 

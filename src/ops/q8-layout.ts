@@ -17,7 +17,7 @@ import type { StoredType } from "./backend"
 /** Bits of a number. */
 export const Q8_BITS = 7
 /** Inputs that share a scale. */
-export const Q8_GROUP = 128
+export const Q8_GROUP = 64
 /** Outputs in a panel: rows of a matrix are written from multiples of this on. */
 export const Q8_PANEL = 32
 /** Numbers are −63 … 63 … */
