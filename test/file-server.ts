@@ -32,6 +32,8 @@ export class FileServer {
   ranges = true
   /** What answers say of a file's version. */
   versions: "etag" | "modified" | "none" = "etag"
+  /** Part of each ETag: another one stands for other content. */
+  edition = ""
   /** A file's bytes by its path; undefined: there is none. */
   readonly #read: (path: string) => Uint8Array | undefined
   readonly #server: Server
@@ -73,7 +75,7 @@ export class FileServer {
       return
     }
     response.setHeader("content-type", TYPES[extname(path)] ?? "application/octet-stream")
-    if (this.versions === "etag") response.setHeader("etag", `"${sha256(bytes).slice(0, 16)}"`)
+    if (this.versions === "etag") response.setHeader("etag", `"${sha256(bytes).slice(0, 16)}${this.edition}"`)
     if (this.versions === "modified") response.setHeader("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT")
     const range = this.ranges ? /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") : null
     const body = (part: Uint8Array) => {

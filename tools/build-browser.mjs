@@ -39,12 +39,17 @@ const nothingOfNode = {
   },
 }
 
-/** Writes the bundle; throws where something in it needs Node. @param out folder; default dist/browser */
-export async function buildBrowser(out = join(root, "dist/browser")) {
+/**
+ * Writes the bundle. Throws where something in it needs Node.
+ *
+ * @param out folder; default dist/browser
+ * @param more further entries, for tests: name → path
+ */
+export async function buildBrowser(out = join(root, "dist/browser"), more = {}) {
   await build({
     config: false,
     cwd: root,
-    entry: ENTRIES,
+    entry: { ...ENTRIES, ...more },
     outDir: out,
     format: "esm",
     platform: "browser",

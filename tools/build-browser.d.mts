@@ -1,0 +1,1 @@
+export function buildBrowser(out?: string, more?: Readonly<Record<string, string>>): Promise<void>
