@@ -134,7 +134,7 @@ export function numbersOf({ dtype, tying }: Kind): Map<string, TensorData> {
 export function kindFiles(kind: Kind, storage: Kind["dtype"] = kind.dtype): Record<string, Uint8Array> {
   const files: Record<string, string | Uint8Array> = {}
   const generation: Json = {}
-  const tokenizerConfig = JSON.parse(tinyText("tokenizer_config.json")) as Json
+  const { chat_template: _, ...tokenizerConfig } = JSON.parse(tinyText("tokenizer_config.json")) as Json
 
   // 1. config.json: the decoder's fields, the rope base and the stop ids where they stand in this kind.
   const config: Json = { ...baseConfig() }

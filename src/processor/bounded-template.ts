@@ -15,6 +15,8 @@ export interface TemplateLimits {
   readonly milliseconds: number
 }
 
+/** Steps that one item of a list counts as: a turn of a loop over it costs about as much, even an empty one. */
+const STEPS_PER_ITEM = 4
 /** Units of text that count as one step: making and holding them costs about as much. */
 const UNITS_PER_STEP = 16
 /** Steps between two looks at the clock. */
@@ -23,7 +25,7 @@ const STEPS_PER_LOOK = 10_000
 /** Limits that grow with what is to be rendered: `turns` messages with `units` UTF-16 units of text in all. */
 export function limitsFor(turns: number, units: number): TemplateLimits {
   // Templates look at the list of messages in every turn.
-  return { steps: 2_000_000 + 20 * turns ** 2 + 4 * units, longest: (1 << 24) + 4 * units, milliseconds: 20_000 }
+  return { steps: 2_000_000 + 80 * turns ** 2 + 4 * units, longest: (1 << 24) + 4 * units, milliseconds: 20_000 }
 }
 
 type Program = ReturnType<typeof parse>
@@ -91,8 +93,8 @@ class CountingInterpreter extends Interpreter {
       const { longest } = this.#limits
       if (value.length > longest) throw new TemplateLimit(`it makes a text of more than ${longest} characters`)
       this.#count(value.length / UNITS_PER_STEP)
-    } else if (Array.isArray(value)) this.#count(value.length)
-    else if (value instanceof Map) this.#count(value.size)
+    } else if (Array.isArray(value)) this.#count(value.length * STEPS_PER_ITEM)
+    else if (value instanceof Map) this.#count(value.size * STEPS_PER_ITEM)
     return result
   }
 
@@ -103,7 +105,7 @@ class CountingInterpreter extends Interpreter {
       throw new Error("range() takes whole numbers, and a step that is not 0")
     }
     const length = Math.max(0, Math.ceil((stop - start) / step))
-    this.#count(length)
+    this.#count(length * STEPS_PER_ITEM)
     return Array.from({ length }, (_, i) => start + i * step)
   }
 
