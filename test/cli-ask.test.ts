@@ -7,6 +7,9 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import sharp from "sharp"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { damaged } from "../bench/fuzz/damage-image"
+import { imageSeeds } from "../bench/fuzz/image-seeds"
+import { pick, randomOf } from "../bench/fuzz/random"
 import { type BuiltPackage, buildPackage } from "./built-package"
 
 const SAMPLES = fileURLToPath(new URL("../models/isaac-tiny/samples/", import.meta.url))
@@ -187,6 +190,33 @@ describe("what goes wrong is told in one line", () => {
       err: expect.stringMatching(/names 2 <image> but 1 picture/),
     })
   })
+})
+
+it("damaged pictures, however odd, write nothing to standard error by themselves", async () => {
+  const seeds = await imageSeeds()
+  const avif = Buffer.from(seeds.find(({ name }) => name === "avif")!.bytes)
+  avif.writeUInt32BE(200_000_000, avif.indexOf("ispe") + 8) // libvips' own complaint goes past every handler
+  const files = [
+    avif,
+    ...Array.from({ length: 250 }, (_, number) => {
+      const random = randomOf(number)
+      return Buffer.from(damaged(random, pick(random, seeds).bytes))
+    }),
+  ]
+  await writeFile(join(built.folder, "damaged.json"), JSON.stringify(files.map((bytes) => bytes.toString("base64"))))
+  const decoding = `
+    import { readFileSync } from "node:fs"
+    import { decodeImage } from "./dist/processor/decode-image-node.js"
+    for (const file of JSON.parse(readFileSync("damaged.json", "utf8"))) {
+      console.log(await decodeImage(Buffer.from(file, "base64"), "x").then(() => "pixels", ({ code }) => code))
+    }`
+  await writeFile(join(built.folder, "decoding.js"), decoding)
+  const { code, out, err } = await built.start("decoding.js", []).ended
+  expect({ code, err }).toEqual({ code: 0, err: "" })
+  const outcomes = out.trimEnd().split("\n")
+  expect(outcomes).toHaveLength(files.length)
+  expect([...new Set(outcomes)].sort()).toEqual(["bad_image", "pixels"])
+  expect(outcomes[0]).toBe("bad_image")
 })
 
 describe("stopping", () => {

@@ -3,6 +3,8 @@
 import { checkpointTarget } from "./checkpoint-target"
 import { configTarget } from "./config-target"
 import { dataUriTarget } from "./data-uri-target"
+import { growthTarget } from "./growth-target"
+import { imageTarget } from "./image-target"
 import { promptTarget } from "./prompt-target"
 import { safetensorsTarget } from "./safetensors-target"
 import { tagsTarget } from "./tags-target"
@@ -13,8 +15,10 @@ export { randomOf } from "./random"
 export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   safetensorsTarget,
   tagsTarget,
+  growthTarget,
   checkpointTarget,
   configTarget,
   promptTarget,
   dataUriTarget,
+  imageTarget,
 ]

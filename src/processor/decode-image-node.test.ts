@@ -198,6 +198,6 @@ describe("refused", () => {
     })
     expect(
       await failure(text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'), "drawing.svg"),
-    ).toMatchObject({ code: "bad_image", message: expect.stringContaining("drawing.svg is svg") })
+    ).toMatchObject({ code: "bad_image", message: expect.stringContaining("drawing.svg (62 bytes) is an SVG drawing") })
   })
 })

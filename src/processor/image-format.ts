@@ -61,6 +61,23 @@ export function formatOf(bytes: Uint8Array): { readonly image?: ImageFormat; rea
   return { other: other ?? textFormat(bytes) }
 }
 
+/**
+ * Sizes in pixels that a PNG or AVIF file declares, read without a decoder: those for other formats refuse absurd sizes
+ * quietly, these do not.
+ */
+export function declaredSizes(bytes: Uint8Array, format: ImageFormat): (readonly [width: number, height: number])[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const sizeAt = (at: number) => [view.getUint32(at), view.getUint32(at + 4)] as const
+  if (format === "PNG") return bytes.length < 24 ? [] : [sizeAt(16)]
+  if (format !== "AVIF") return []
+  const sizes: (readonly [number, number])[] = []
+  // Boxes "ispe" of 20 bytes: length, name, version, width, height.
+  for (let at = bytes.indexOf(0x69); at >= 4 && at + 16 <= bytes.length; at = bytes.indexOf(0x69, at + 1)) {
+    if (view.getUint32(at) === 0x69737065 && view.getUint32(at - 4) === 20) sizes.push(sizeAt(at + 8))
+  }
+  return sizes
+}
+
 /** The major brand, or one of those that the file is also compatible with: there AVIF may be behind "mif1". */
 function isoFormat(bytes: Uint8Array): ReturnType<typeof formatOf> {
   const size = Math.min(bytes.length, (bytes[2] << 8) | bytes[3], FORMAT_BYTES)

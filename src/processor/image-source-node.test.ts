@@ -6,6 +6,7 @@ import { type AddressInfo, createServer as createNetServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
+import { runInNewContext } from "node:vm"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { IsaacError } from "../errors"
 import type { ImageFile } from "./image-input"
@@ -191,8 +192,60 @@ describe("standard input and memory", () => {
     expect(await readImage({ name: "a.png", bytes: content })).toEqual({ name: "a.png", bytes: content })
     const rgba = { width: 1, height: 1, data: Uint8Array.of(1, 2, 3, 4) }
     expect(await readImage(rgba)).toEqual({ width: 1, height: 1, data: Uint8Array.of(1, 2, 3) })
-    for (const wrong of [null, undefined, 7, [], {}]) {
-      expect(await failure(wrong as unknown as ImageReference)).toMatchObject({ code: "bad_input" })
+  })
+
+  it("takes bytes of another realm, and names bytes that bring no name of their own", async () => {
+    const foreign = runInNewContext("Uint8Array.of(1, 2, 3)") as Uint8Array
+    expect(await readImage(foreign)).toEqual({ name: "the image", bytes: foreign })
+    expect(await readImage({ name: "a\u001bb", bytes: content })).toMatchObject({ name: "a\\u001bb" })
+    for (const name of ["", undefined, 7]) {
+      expect(await readImage({ name: name as string, bytes: content })).toEqual({ name: "the image", bytes: content })
     }
+  })
+
+  it("refuses what is no image, naming what it is", async () => {
+    const cyclic: Record<string, unknown> = {}
+    cyclic.self = cyclic
+    const wrong: [value: unknown, named: string][] = [
+      [null, "null"],
+      [undefined, "undefined"],
+      [7, "7"],
+      [7n, "7"],
+      [Symbol("s"), "Symbol(s)"],
+      [[], "an object with no fields"],
+      [{}, "an object with no fields"],
+      [cyclic, "an object with self"],
+      [Object.create(null), "an object with no fields"],
+      [() => content, "a function"],
+      [new Uint8ClampedArray(3), "a Uint8ClampedArray"],
+      [new DataView(new ArrayBuffer(3)), "a DataView"],
+      [{ bytes: "abc" }, "an object with bytes"],
+      [Promise.resolve(content), "an object with no fields"],
+    ]
+    for (const [value, named] of wrong) {
+      expect(await failure(value as ImageReference)).toMatchObject({
+        code: "bad_input",
+        message: expect.stringContaining(`the image must be the bytes of an image file`),
+      })
+      expect(((await failure(value as ImageReference)) as IsaacError).message).toContain(`but is ${named}`)
+    }
+    for (const empty of [
+      new Uint8Array(0),
+      new ArrayBuffer(0),
+      new Blob([]),
+      { name: "e", bytes: new Uint8Array(0) },
+    ]) {
+      expect(await failure(empty)).toMatchObject({ code: "bad_image", message: expect.stringContaining("is empty") })
+    }
+    const unreadable = { size: 3e9, arrayBuffer: () => Promise.reject(new Error("gone")) }
+    const blob: Blob = Object.setPrototypeOf(unreadable, Blob.prototype)
+    expect(await failure(blob)).toMatchObject({
+      code: "io",
+      message: expect.stringContaining("3000000000 bytes"),
+    })
+    expect(await failure(Object.assign(blob, { size: 3 }))).toMatchObject({
+      code: "io",
+      message: expect.stringContaining("gone"),
+    })
   })
 })

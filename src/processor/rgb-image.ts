@@ -1,6 +1,6 @@
 /** Decoded images, and the limits that every decoder keeps. */
 
-import { IsaacError } from "../errors"
+import { IsaacError, shown } from "../errors"
 
 /** An image as the model sees it: upright, 8 bits a channel, no alpha. */
 export interface RgbImage {
@@ -22,9 +22,12 @@ export const MAX_PIXELS = 60_000_000
 
 /** Throws IsaacError `bad_image` for an image without pixels or with more than MAX_PIXELS. */
 export function checkPixelCount(width: number, height: number, name: string): void {
-  const side = (value: number) => Number.isInteger(value) && value > 0
-  if (!side(width) || !side(height)) {
-    throw new IsaacError("bad_image", `${name} is ${width}×${height} pixels; both sides must be 1 or more.`)
+  const isSide = (value: number) => Number.isInteger(value) && value > 0
+  if (!isSide(width) || !isSide(height)) {
+    throw new IsaacError(
+      "bad_image",
+      `${name} is ${shown(width)}×${shown(height)} pixels; both sides must be whole numbers of 1 or more.`,
+    )
   }
   if (width * height > MAX_PIXELS) {
     throw new IsaacError(
@@ -44,8 +47,12 @@ export function checkPixelCount(width: number, height: number, name: string): vo
 export function toRgbImage({ width, height, data }: RawPixels, name = "the image"): RgbImage {
   checkPixelCount(width, height, name)
   const pixels = width * height
-  if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
-    throw new IsaacError("bad_image", `${name}: pixels must be a Uint8Array of RGB or RGBA bytes.`)
+  if (!/^\[object Uint8(Clamped)?Array\]$/.test(Object.prototype.toString.call(data))) {
+    throw new IsaacError(
+      "bad_image",
+      `${name}: pixels must be a Uint8Array or Uint8ClampedArray of RGB or RGBA bytes, ` +
+        `not ${Object.prototype.toString.call(data).slice(8, -1)}.`,
+    )
   }
   if (data.length === pixels * 3) {
     return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, data.length) }
@@ -54,7 +61,7 @@ export function toRgbImage({ width, height, data }: RawPixels, name = "the image
     throw new IsaacError(
       "bad_image",
       `${name} is ${width}×${height} pixels but has ${data.length} bytes; ` +
-        `RGB takes ${pixels * 3} and RGBA ${pixels * 4}.`,
+        `RGB takes ${pixels * 3} and RGBA ${pixels * 4}.${data.length === 0 ? " A buffer that was transferred is empty." : ""}`,
     )
   }
   const rgb = new Uint8Array(pixels * 3)
