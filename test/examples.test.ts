@@ -39,6 +39,14 @@ it("stream-and-stop.js", async () => {
   expect(whole[0].length).toBeGreaterThan(lines[0].length)
 })
 
+it("candidates.js", async () => {
+  const answer = '<point_box mention="orange square"> (805,350) (940,520) </point_box>'
+  const lines = await run("candidates.js", sample("01-locate-box"), "Where is the orange square?", "3", answer)
+  expect(lines).toHaveLength(4)
+  for (const line of lines.slice(0, 3)) expect(line).toMatch(/^-\d+\.\d{3} seed \d+ <point_box .*>$/)
+  expect(lines[3]).toMatch(/^perplexity 1\.\d+; the least expected token is ".+"$/)
+})
+
 it("boxes-to-svg.js", async () => {
   const out = join(built.folder, "squares.svg")
   expect(await run("boxes-to-svg.js", sample("02-locate-box-several"), "Find all squares.", out)).toEqual([

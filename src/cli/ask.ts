@@ -2,7 +2,8 @@
 
 import { existsSync } from "node:fs"
 import type { Command } from "commander"
-import { type Answer, type Candidate, Isaac, type TokenLogprob } from "../index"
+import { Isaac } from "../index"
+import { answerJson, candidatesJson, candidatesText } from "./answer-output"
 import { drawAnswer } from "./draw"
 import { addEngineOptions, type EngineOptions } from "./engine-options"
 import { Interrupted, UsageError } from "./failure"
@@ -101,48 +102,4 @@ function checkSampling({ n, json, logprobs, temperature, topK }: AskFlags): void
     )
   }
   if (logprobs !== undefined && !json) throw new UsageError("--logprobs needs --json")
-}
-
-/** The fields of `--json`, in this order and no others but those that other flags ask for. */
-function answerJson(answer: Answer, flags: SamplingFlags): Record<string, unknown> {
-  const { model, timings } = answer
-  return { model, ...answerFields(answer), timings, ...extraFields(answer, flags) }
-}
-
-function answerFields({ text, reasoning, points, pixels, usage, finishReason }: Answer): Record<string, unknown> {
-  return { text, reasoning, points, pixels, usage, finish_reason: finishReason }
-}
-
-/** What ended the answer with --stop, its tokens with --logprobs. */
-function extraFields({ stopped, logprobs }: Answer, flags: SamplingFlags): Record<string, unknown> {
-  return {
-    ...(flags.stop && { stopped }),
-    ...(logprobs && { logprobs: logprobs.map(tokenJson) }),
-  }
-}
-
-/** Bytes as numbers, as JSON has no others. */
-export function tokenJson({ id, text, bytes, logprob, top }: TokenLogprob): Record<string, unknown> {
-  return { id, text, bytes: [...bytes], logprob, ...(top && { top: top.map(tokenJson) }) }
-}
-
-/** One line for all of them; what they have in common stands outside. */
-function candidatesJson(candidates: readonly Candidate[], flags: SamplingFlags): Record<string, unknown> {
-  const [{ model, timings }] = candidates
-  const decode = Math.max(...candidates.map(({ timings }) => timings.decode_ms))
-  return {
-    model,
-    candidates: candidates.map((candidate) => {
-      const { score, sample, seed } = candidate
-      return { ...answerFields(candidate), score, sample, seed, ...extraFields(candidate, flags) }
-    }),
-    timings: { ...timings, decode_ms: decode },
-  }
-}
-
-/** A line with the score above each. */
-function candidatesText(candidates: readonly Candidate[]): string {
-  return candidates
-    .map(({ text, score, seed }, i) => `# ${i + 1}: score ${score.toFixed(4)}, seed ${seed}\n${text}\n`)
-    .join("\n")
 }

@@ -2,7 +2,7 @@
 
 import type { Command } from "commander"
 import { Isaac } from "../index"
-import { tokenJson } from "./ask"
+import { tokenJson } from "./answer-output"
 import { addEngineOptions, type EngineOptions } from "./engine-options"
 import { UsageError } from "./failure"
 import { formatTable } from "./format"
