@@ -59,6 +59,24 @@ describe("stop texts", () => {
     expect((await ask(where, { expect: "box" })).stopped).toBeNull()
   })
 
+  it("that were not complete when an answer was aborted: what was held back comes then", async () => {
+    let asked = 0
+    let most = Number.POSITIVE_INFINITY
+    const signal = {
+      get aborted() {
+        return ++asked > most
+      },
+    }
+    const options = { expect: "box", stop: `${words}!`, signal } as const
+    expect((await ask(where, options)).text).toBe(words)
+    most = Math.floor(0.9 * asked)
+    asked = 0
+    const { text, finishReason } = await ask(where, options)
+    expect(finishReason).toBe("abort")
+    expect(words.startsWith(text)).toBe(true)
+    expect(text.length).toBeGreaterThan(10)
+  })
+
   it("end inside of the reasoning", async () => {
     const answer = await ask(where, { expect: "box", stop: "</think>" })
     expect(answer).toMatchObject({ text: "", reasoning: null, finishReason: "stop", stopped: "</think>" })

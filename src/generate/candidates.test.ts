@@ -8,7 +8,7 @@ import type { AbortFlag } from "./abort"
 import { type CandidatesSetup, drawCandidates } from "./candidates"
 import type { GeneratedToken } from "./continuation"
 import { Generation } from "./generation"
-import { derivedSeed } from "./random"
+import { derivedSeed, Random } from "./random"
 import { Session } from "./session"
 import type { SessionPool } from "./session-pool"
 
@@ -65,6 +65,22 @@ describe.each<[string, () => Promise<Backend>]>([
       expect(idsOf(tokens)).toEqual(idsOf(single))
       expect(report).toMatchObject({ finishReason: "length", completionTokens: 12, promptTokens: 55, imageTokens: 6 })
       expect(score).toBeCloseTo(single.reduce((sum, { logprob }) => sum + logprob!, 0) / 12, 4)
+    }
+  })
+
+  it("rely on rows that a linear layer computes alike, whatever their number from two on", async () => {
+    const random = new Random(8)
+    const numbers = (n: number) => Float32Array.from({ length: n }, () => random.next() * 2 - 1)
+    const [N, K] = [40, 6144] // the widest layer of the published models
+    const x = backend.upload(numbers(8 * K), [8, K])
+    const bytes = new Uint8Array(numbers(N * K).buffer)
+    for (const stored of backend.info.stored) {
+      const weight = backend.loadWeight(bytes, "F32", [N, K], stored)
+      const all = await backend.read(backend.linear(x, weight)) // [8, N]
+      for (let rows = 2; rows < 8; rows++) {
+        const some = await backend.read(backend.linear(backend.rows(x, 0, rows), weight))
+        expect(some, `${rows} rows, ${stored}`).toEqual(all.subarray(0, rows * N))
+      }
     }
   })
 
