@@ -1,5 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { FailingBackend, ids, picture, prompt, SessionRig, text, turn } from "../../test/session-rig"
+import { IsaacError } from "../errors"
+import { createWasmBackend } from "../ops/cpu/load-wasm-node"
+import type { TensorMemory } from "../ops/cpu/tensor-memory"
 import { createReferenceBackend } from "../ops/reference"
 import { Generation } from "./generation"
 import { Session } from "./session"
@@ -183,6 +186,19 @@ describe("turns", () => {
   })
 })
 
+describe("a picture that was seen before", () => {
+  it("at another place costs no vision, and gives the logits of a fresh run there", async () => {
+    pool = rig.pool(40)
+    const session = new Session(pool)
+    const image = picture(4, 6, 3)
+    await turn(session, prompt(text(1, 2, 3), image, text(4)))
+    const moved = prompt(text(1, 2, 3, 9), image, text(4), image)
+    const { logits, reused, visionMs } = await turn(session, moved)
+    expect({ reused, visionMs }).toEqual({ reused: 3, visionMs: 0 })
+    expect(logits[0]).toEqual(await rig.oneShot(moved))
+  })
+})
+
 describe("when the backend's memory ends", () => {
   const stream = prompt(text(...ids(5, 1)), picture(4, 4, 2), text(...ids(3, 3)))
   const answer = [1, 2]
@@ -244,5 +260,48 @@ describe("when the backend's memory ends", () => {
     failing.fail = { from: failing.count, times: 1 }
     await turn(session, long(5, 5))
     expect(pool.images.bytes).toBe(0)
+  })
+})
+
+describe("when the memory of WebAssembly ends", () => {
+  it("at any allocation of a turn, inside operations too, nothing leaks and the session goes on later", async () => {
+    const wasm = await createWasmBackend({ threads: 1 })
+    const own = await SessionRig.create(wasm)
+    pool = rig.pool(1)
+    const wasmPool = own.pool(40)
+    const { allocator } = Reflect.get(wasm, "mem") as TensorMemory
+    const real = allocator.allocate.bind(allocator)
+    let left = Number.POSITIVE_INFINITY
+    allocator.allocate = (bytes, purpose) => {
+      if (left-- <= 0) throw new IsaacError("out_of_memory", `${purpose} was made to fail`)
+      return real(bytes, purpose)
+    }
+    const stream = prompt(text(...ids(70, 1)), picture(4, 4, 2), text(...ids(3, 3)))
+    const parent = new Session(wasmPool)
+    await turn(parent, prompt(text(...ids(30, 1))))
+    const release = parent.claim()
+    const [base, held] = [wasm.memory().used, wasmPool.cache.bytes]
+    let want: Float32Array | undefined
+    for (let k = 0; want === undefined; k++) {
+      const session = k % 2 === 0 ? parent.fork() : new Session(wasmPool)
+      left = k
+      const result = await turn(session, stream, [1]).catch((error) => error)
+      left = Number.POSITIVE_INFINITY
+      if (result instanceof Error) {
+        expect(result).toMatchObject({ code: "out_of_memory", message: expect.stringContaining("made to fail") })
+        const blocks = Math.ceil(session.length / 64)
+        expect(wasmPool.cache.bytes - held).toBeLessThanOrEqual(blocks * own.blockBytes())
+      } else {
+        expect(k).toBeGreaterThan(100)
+        want = result.logits[1]
+      }
+      await session.dispose()
+      wasmPool.images.clear()
+      expect(wasm.memory().used, `after allocation ${k}`).toBe(base)
+    }
+    release()
+    const fork = parent.fork()
+    expect((await turn(fork, stream, [1])).logits[1].length).toBe(want.length)
+    await own.dispose()
   })
 })
