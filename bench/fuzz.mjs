@@ -111,5 +111,5 @@ async function fuzz(name) {
   }
   console.log(report(last))
   broken += brokenHere
-  kept[name] = [...outcomes.values()]
+  kept[name] = Object.fromEntries(outcomes)
 }

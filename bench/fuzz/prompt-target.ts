@@ -76,6 +76,10 @@ export const promptTarget: FuzzTarget = {
       const ids = pieces.flatMap((piece) => (typeof piece === "number" ? [] : [...piece]))
       const special = ids.filter((id) => words.isSpecial(id)).length
       promise(special === 2 * messages.length, `${special} special tokens in ${messages.length} turns`)
+      // Of the others (<think>) only the model itself may have written any.
+      const added = new Set(words.added.map(({ id }) => id))
+      const plain = messages.every(({ role }) => role !== "assistant")
+      promise(!plain || ids.filter((id) => added.has(id)).length === special, "an added token was typed into a turn")
       // 2. The images are those of the messages, in their order.
       const parts = messages.flatMap(({ content }) => (typeof content === "string" ? [] : content))
       const images = parts.flatMap((part) => (part.type === "image" ? [part.image] : []))

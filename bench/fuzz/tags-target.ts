@@ -139,6 +139,14 @@ export const tagsTarget: FuzzTarget = {
       `said ${JSON.stringify(said + last.text)} in pieces, ${JSON.stringify(split.text)}`,
     )
     promise((thought + last.reasoning || null) === split.reasoning, "thought something else in pieces")
+    if (isAscii(text)) {
+      const [outside, inside] = definedReasoning(text)
+      promise(
+        withoutSpace(split.text) === outside,
+        `said ${JSON.stringify(split.text)}, not ${JSON.stringify(outside)}`,
+      )
+      promise(withoutSpace(split.reasoning ?? "") === inside, `thought ${split.reasoning}, not ${inside}`)
+    }
     extractReasoning(text)
 
     const kinds = new Set([...leaves.map(({ type }) => type), ...issues.map(({ code }) => code)])
@@ -157,7 +165,7 @@ function tagText(random: Random, depth: number): string {
   if (name === "collection" && depth < 3) for (let i = random(4); i > 0; i--) body += ` ${tagText(random, depth + 1)}`
   else for (let i = random(5); i > 0; i--) body += pick(random, PAIRS)
   const close = random(8) === 0 ? pick(random, NAMES) : name
-  return `<${[name, ...attributes].join(" ")}>${body} </${close}>`
+  return `<${[name, ...attributes].join(" ")}>${body}${pick(random, ["", " "])}</${close}>`
 }
 
 function checkSegments(text: string, { segments, issues }: ParseResult): void {
@@ -181,6 +189,7 @@ const S = "[\\t-\\r\\x1c-\\x20]"
 const TAG = new RegExp(`<(point_box|point|polygon|collection)(?:${S}+[^>]+)?>([\\s\\S]*?)</\\1>`, "gi")
 const MEMBER = new RegExp(`<(point_box|point|polygon|collection)(?:${S}+[^>]+)?>([\\s\\S]*?)</\\1>`, "gi")
 const PAIR = new RegExp(`\\(${S}*(\\d+)${S}*,${S}*(\\d+)${S}*\\)`, "g")
+const SPACES = new RegExp(S, "g")
 const NEEDED: Readonly<Record<string, number>> = { point: 1, point_box: 2, polygon: 3 }
 
 /** The numbers of every leaf of an ASCII text. */
@@ -201,6 +210,22 @@ function definedPoints(text: string): number[][] {
     }
   }
   return found
+}
+
+/** What stands outside and inside of the think blocks of an ASCII text, white space left out. */
+function definedReasoning(text: string): [outside: string, inside: string] {
+  const said: [string, string] = ["", ""]
+  let thinking = false
+  for (const piece of text.split(/(<\/?think>)/i)) {
+    const tag = piece.toLowerCase()
+    if (tag === (thinking ? "</think>" : "<think>")) thinking = !thinking
+    else said[thinking ? 1 : 0] += withoutSpace(piece)
+  }
+  return said
+}
+
+function withoutSpace(text: string): string {
+  return text.replace(SPACES, "")
 }
 
 function numbersOf(leaf: Leaf): number[] {
