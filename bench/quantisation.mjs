@@ -3,18 +3,21 @@
  * docs/numerics.md, from which q8 was chosen.
  *
  *   npm run build && node bench/quantisation.mjs [--bits 7,8] [--groups 32,64,128] [--pictures 40]
+ *     [--only sizes|goldens|tiny] [--weights]
  *
  * Weights and activations are rounded as the scheme says and multiplied as float32, which is the scheme's result but for
- * the rounding of float32 sums. Everything is compared with the same backend's float32.
+ * the rounding of float32 sums; with --weights, activations are left as they are. Everything is compared with the same backend's float32.
  *
  * - Layers of the real size with the weights of the goldens (evenly spread), with normally distributed ones, and with
  *   activations of which one channel in 200 is twenty times as large as the others, as trained decoders have them.
+ * - The random checkpoint of the goldens, stage by stage.
  * - isaac-tiny on drawn pictures: its answers, boxes against the true ones and against those of float32, the loss of the
  *   true answer, and how far its probabilities move (Kullback-Leibler divergence, in nats per token of the answer).
  */
 
 import { readFile } from "node:fs/promises"
 import { availableParallelism } from "node:os"
+import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 
 const dist = new URL("../dist/", import.meta.url)
@@ -24,11 +27,13 @@ const [{ CpuBackend }, { createWasmEngine }, { enableRelaxedSimd, startWorker }]
   load("ops/cpu/wasm-engine.js"),
   load("ops/cpu/load-wasm-node.js"),
 ])
-const { openModel, nodePlatform, IsaacEngine } = await load("internal.js")
+const { openModel, openCheckpoint, nodePlatform, IsaacEngine, IsaacModel } = await load("internal.js")
+const { readGoldenCase } = await load("cli/golden-case.js")
+const { traceCase } = await load("cli/trace.js")
 const { decoderLayer } = await load("model/decoder.js")
 const { visionLayer } = await load("model/vision-encoder.js")
 const { project } = await load("model/projector.js")
-const { inverseFrequencies, plainPositions, ropeTables } = await load("model/mrope.js")
+const { inverseFrequencies, ropeTables } = await load("model/mrope.js")
 
 const { values } = parseArgs({
   options: {
@@ -78,19 +83,27 @@ class RoundingBackend extends CpuBackend {
     this.quantised = new WeakSet()
   }
   loadWeight(bytes, source, shape, stored) {
-    if (stored !== "bf16") return super.loadWeight(bytes, source, shape, stored)
-    const numbers = floats(bytes, source)
-    const { scheme } = this
-    if (scheme) {
-      const most = 2 ** (scheme.bits - 1) - 1
-      roundRows(numbers, shape[1], { group: scheme.group, most, scaleOf: bf16 })
-    }
-    const w = super.loadWeight(new Uint8Array(numbers.buffer), "F32", shape, "f32")
-    if (scheme && !values.weights) this.quantised.add(w)
+    const w = this.createWeight(shape, stored)
+    this.writeWeight(w, 0, bytes, source)
     return w
   }
+  createWeight(shape, stored) {
+    const w = super.createWeight(shape, stored === "bf16" ? "f32" : stored)
+    if (stored === "bf16" && this.scheme) this.quantised.add(w)
+    return w
+  }
+  writeWeight(w, firstRow, bytes, source) {
+    if (!this.quantised.has(w)) {
+      super.writeWeight(w, firstRow, bytes, source)
+      return
+    }
+    const { bits, group } = this.scheme
+    const numbers = floats(bytes, source)
+    roundRows(numbers, w.shape[1], { group, most: 2 ** (bits - 1) - 1, scaleOf: bf16 })
+    super.writeWeight(w, firstRow, new Uint8Array(numbers.buffer), "F32")
+  }
   linear(x, w, options) {
-    if (!this.quantised.has(w)) return super.linear(x, w, options)
+    if (!this.quantised.has(w) || values.weights) return super.linear(x, w, options)
     return this.scope(() => {
       const [T, K] = x.shape
       const rows = Float32Array.from(this.memoryOf.floats(x.pointer, T * K))
@@ -267,6 +280,39 @@ async function realSizes() {
   }
 }
 
+// ── The random checkpoint of the goldens ────────────────────────────────────────────────────────────────────────────
+
+const STAGES = ["vision_layer_1", "vision_projector", "decoder_layer_2", "final_norm", "logits"]
+
+async function goldens() {
+  const folder = new URL("../test/fixtures/golden/random-tiny/", import.meta.url)
+  const { cases } = JSON.parse(await readFile(new URL("cases/index.json", folder)))
+  const run = async (scheme) => {
+    const backend = await createBackend(scheme)
+    const checkpoint = await openCheckpoint(await openModel(fileURLToPath(folder)))
+    const model = await IsaacModel.load(checkpoint, backend, { stored: "bf16", maxContext: 1024 })
+    const results = Object.fromEntries(STAGES.map((stage) => [stage, []]))
+    for (const { file } of cases) {
+      const golden = await readGoldenCase(fileURLToPath(new URL(`cases/${file}`, folder)), model.config.vision)
+      const trace = await traceCase(model, golden)
+      for (const stage of STAGES) results[stage].push(...(trace[stage]?.data ?? []))
+    }
+    await checkpoint.close()
+    await backend.dispose()
+    return results
+  }
+  const exact = await run(null)
+  for (const scheme of schemes) {
+    const got = await run(scheme)
+    const title = `random-tiny, all cases of the goldens together, widths of 24 to 96: 1 − cosine`
+    report(
+      title,
+      scheme,
+      STAGES.map((stage) => [stage, distance(got[stage], exact[stage]).toExponential(1)]),
+    )
+  }
+}
+
 // ── isaac-tiny ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const COLOURS = {
@@ -439,5 +485,5 @@ async function tiny() {
   for (const scheme of schemes) report(title, scheme, describe(await run(scheme)))
 }
 
-if (values.only !== "tiny") await realSizes()
-if (values.only !== "sizes") await tiny()
+const parts = { sizes: realSizes, goldens, tiny }
+for (const [name, part] of Object.entries(parts)) if (!values.only || values.only === name) await part()
