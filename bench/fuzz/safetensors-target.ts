@@ -41,7 +41,7 @@ const SYNTAX = [
   ...['"dtype"', '"shape"', '"data_offsets"', '"F32"', '"BF16"', '"a":', '"__metadata__":{"k":"v"},'],
 ]
 /** As it stands in an input, before the header's text: a header length of its own instead of the true one. */
-const LENGTHS = ["0", "1", "7", "8", "255", "4294967295", "4294967296", "104857600", "104857601", "9007199254740993"]
+const LENGTHS = ["0", "1", "7", "8", "255", "4294967295", "4294967296", "16777216", "16777217", "9007199254740993"]
 
 /** One tensor's fields as JSON texts, so that any of them can be anything. */
 interface Entry {
