@@ -20,7 +20,7 @@ export function startWorker<S extends Service>(): WebWorkerHost<S> {
   const abortWord = globalThis.crossOriginIsolated ? new SharedArrayBuffer(4) : null
   const lifeLock = `isaac-vlm/worker/${Date.now()}-${Math.random()}`
   const { port1, port2 } = new MessageChannel()
-  const worker = new Worker(new URL("./engine-worker-web.js", import.meta.url), { type: "module", name: "isaac" })
+  const worker = new Worker(new URL("./engine-worker-web.js", import.meta.url), { type: "module", name: "isaac-vlm" })
   const client = new RpcClient<S>(port1 as Port, {
     onAbort: () => {
       if (abortWord) Atomics.store(new Int32Array(abortWord), 0, 1)

@@ -52,7 +52,10 @@ async function readModule(relaxed: boolean): Promise<Uint8Array> {
 }
 
 function startWorker(data: PoolThreadData): Promise<PoolWorker> {
-  const worker = new Worker(new URL("./pool-thread-web.js", import.meta.url), { type: "module", name: "isaac-pool" })
+  const worker = new Worker(new URL("./pool-thread-web.js", import.meta.url), {
+    type: "module",
+    name: "isaac-vlm-pool",
+  })
   return new Promise((resolve, reject) => {
     const ended = new Promise<void>((end) => {
       const terminate = () => {
