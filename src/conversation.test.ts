@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { Answer, AnswerEvent } from "./answer"
 import type { Conversation } from "./conversation"
 import { loadEngine } from "./engine-node"
+import { IsaacError } from "./errors"
 import type { IsaacEngine } from "./isaac"
 
 const folder = fileURLToPath(new URL("../models/isaac-tiny/samples/", import.meta.url))
@@ -118,4 +119,19 @@ describe("a conversation that is answering", () => {
     expect(conversation.messages.filter(({ role }) => role === "assistant")).toHaveLength(1)
     await conversation.dispose()
   })
+})
+
+it("gives its memory to a forward pass that needs it, when it is idle", async () => {
+  const small = await loadEngine("tiny", { backend: "wasm", threads: 1 })
+  const conversation = small.session()
+  await say(conversation, 7, "Is there a yellow diamond?")
+  expect(conversation.length).toBeGreaterThan(0)
+  let tries = 0
+  const ids = small.compute(() => {
+    if (++tries === 1) throw new IsaacError("out_of_memory", "made up")
+    return small.model.forward({ inputIds: Int32Array.of(1, 2), logits: "last" })
+  })
+  small.model.backend.free(ids.logits!)
+  expect([tries, conversation.length]).toEqual([2, 0])
+  await small.dispose()
 })

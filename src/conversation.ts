@@ -229,7 +229,10 @@ export class Conversation implements AsyncDisposable {
 }
 
 function answering(): IsaacError {
-  return new IsaacError("bad_input", "this session is answering already; await that answer or abort it first")
+  return new IsaacError(
+    "bad_input",
+    "this session is answering already, or being saved; await that first, or abort the answer",
+  )
 }
 
 /** The same message behind `count` images of earlier turns. */

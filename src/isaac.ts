@@ -27,9 +27,8 @@ import { describeToken, type TokenLogprob, tokenLogprob } from "./generate/logpr
 import { type Picture, PictureBook } from "./generate/pictures"
 import { scoreTokens } from "./generate/score"
 import { LARGEST_CHUNK, Session } from "./generate/session"
-import { defaultSessionMemory, memoryOption } from "./generate/session-memory"
-import { SessionPool, type SessionUsage } from "./generate/session-pool"
-import { IsaacModel, type MemoryPlan, type PlanOptions, planMemory } from "./model"
+import type { SessionPool, SessionUsage } from "./generate/session-pool"
+import { IsaacModel, type MemoryPlan, type PlanOptions } from "./model"
 import { type ModelFingerprint, ObservedCheckpoint } from "./model/fingerprint"
 import type { Backend, StoredType } from "./ops/backend"
 import { PROMPT_PROFILE_FILE, type PromptProfile, promptProfileOf } from "./perception"
@@ -45,6 +44,7 @@ import {
 } from "./processor"
 import { assistantIds } from "./processor/messages"
 import { bytesOfSession, type KvOrigin, readSession } from "./session-file"
+import { sessionPool } from "./session-setup"
 import { type Checkpoint, openCheckpoint } from "./weights/checkpoint"
 import { blobSource } from "./weights/http-sources"
 import { type ByteSource, bytesSource, type FileSet, readJson } from "./weights/source"
@@ -62,8 +62,6 @@ export { fromPlain, type PlainTensorStream, type TensorStream, toPlain } from ".
 const DEFAULT_CONTEXT = 4096
 const DEFAULT_NEW_TOKENS = 1024
 const DTYPES: readonly DtypeChoice[] = ["auto", "f32", "bf16", "q8", "q4"]
-/** Bytes of image embeddings kept for the next question about the same pictures, unless asked for more. */
-const DEFAULT_IMAGE_MEMORY = 256 << 20
 
 export interface EngineLoadOptions extends LoadOptions {
   /** What answers call the model. Default: the name of its files. */
@@ -159,7 +157,7 @@ export class IsaacEngine implements AsyncDisposable {
       )
 
       // 4. What conversations share.
-      const pool = newPool(model, kernelFlag, maxContext, platform, options)
+      const pool = sessionPool(model, kernelFlag, maxContext, platform, options)
       const info: EngineInfo = {
         model: options.name ?? files.name,
         backend: name,
@@ -442,7 +440,7 @@ export class IsaacEngine implements AsyncDisposable {
 
   /** Run a computation on `model` that the signal may end from another thread. Throws aborted. */
   compute<T>(run: () => T, signal?: AbortFlag): T {
-    return this.#parts.pool.kernelFlag.run(run, signal)
+    return this.#parts.pool.compute(run, signal)
   }
 
   /** Bytes that the backend has in use, now and at most, and what of them sessions and pictures take. */
@@ -464,39 +462,11 @@ export class IsaacEngine implements AsyncDisposable {
   }
 }
 
-/** What the sessions of an engine share, with memory as asked for or as there is. */
-function newPool(
-  model: IsaacModel,
-  kernelFlag: KernelFlag,
-  maxContext: number,
-  { machineMemory }: Platform,
-  options: EngineLoadOptions,
-): SessionPool {
-  const { backend, config } = model
-  const imageMemory = memoryOption("imageMemory", options.imageMemory, 0, DEFAULT_IMAGE_MEMORY)
-  const empty = model.newCache(maxContext)
-  const [least, full] = [empty.growth([0], 1), empty.growth([0], maxContext)]
-  empty.free()
-  const prompt = 4 * maxContext * config.text.hiddenSize * 4 // its embeddings, while they are put together
-  const sessionMemory = memoryOption(
-    "sessionMemory",
-    options.sessionMemory,
-    least,
-    defaultSessionMemory({
-      limit: backend.info.memoryLimit,
-      used: backend.memory().used,
-      working: planMemory(config, { prefillTokens: LARGEST_CHUNK }).activations + prompt,
-      images: imageMemory,
-      machine: machineMemory,
-      full,
-    }),
-  )
-  return new SessionPool({ model, kernelFlag, maxContext, sessionMemory, imageMemory })
-}
-
 interface FittingCheckpoint {
   readonly checkpoint: Checkpoint
-  readonly storage: Required<Omit<PlanOptions, "memoryLimit">> & { readonly dtype: StoredType }
+  readonly storage: Omit<PlanOptions, "memoryLimit"> & { readonly memoryLimit: number | undefined } & {
+    readonly dtype: StoredType
+  }
 }
 
 /** The checkpoint, or its packed copy, and how it will be kept so that it fits. The caller closes it. */
@@ -508,7 +478,9 @@ async function openFitting(
 ): Promise<FittingCheckpoint> {
   const checkpoint = await openCheckpoint(files)
   try {
-    const wish = { stored: dtype, kvStored: kvDtype, maxContext, prefillTokens: LARGEST_CHUNK }
+    const limits = [backend.info.memoryLimit, platform.machineMemory].filter((limit) => limit !== undefined)
+    const memoryLimit = limits.length > 0 ? Math.min(...limits) : undefined
+    const wish = { stored: dtype, kvStored: kvDtype, maxContext, prefillTokens: LARGEST_CHUNK, memoryLimit }
     const { stored, kvStored, plan, notice } = await IsaacModel.plan(checkpoint, backend, wish)
     if (notice !== undefined) onProgress?.({ stage: "notice", fraction: 0, message: notice })
     const storage = { ...wish, stored, kvStored, dtype: mainType(plan) }

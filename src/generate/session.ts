@@ -68,7 +68,10 @@ export class Session implements PoolMember, AsyncDisposable {
   claim(): () => void {
     this.#check()
     if (this.#claimed) {
-      throw new IsaacError("bad_input", "this session is answering already; await that answer or abort it first")
+      throw new IsaacError(
+        "bad_input",
+        "this session is answering already, or being saved; await that first, or abort the answer",
+      )
     }
     this.#claimed = true
     this.#pool.touch(this)
