@@ -1,10 +1,13 @@
 /** Every kind of published checkpoint computes what the same numbers compute in the form of Isaac 0.1. */
 
+import { readFileSync } from "node:fs"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { loadEngine } from "../src/engine-node"
+import { Tokenizer } from "../src/processor"
+import { bytesFiles } from "../src/weights/source"
 import { Isaac } from "../src/worker/isaac-node"
 import { ISAAC_0_1, KIND_AXES, type Kind, kindFiles, pairwiseKinds } from "./checkpoint-kinds"
 import { runCommand } from "./cli-terminal"
@@ -136,6 +139,33 @@ describe("a checkpoint of each kind computes the same", () => {
       const engine = await loadEngine(await write(kindFiles({ ...ISAAC_0_1, eos })), { backend: "reference" })
       expect([...engine.model.config.stopIds].sort(), eos).toEqual(eos.endsWith("list") ? [742, 744] : [744])
       await engine.dispose()
+    }
+  })
+})
+
+describe("tokenizer files", () => {
+  it("of every kind give the same ids, also where tokens are typed", async () => {
+    const golden = readFileSync(new URL("./fixtures/tokenizer/isaac-tiny.json", import.meta.url), "utf8")
+    const texts = (JSON.parse(golden) as { cases: { text: string }[] }).cases.map(({ text }) => text)
+    texts.push(
+      "Größe 1234567890 ½ ²",
+      "日本語 한국어 العربية हिन्दी ไทย",
+      "e\u0301 \ufeff \u0085 👩‍👩‍👧",
+      "<image><think></think>",
+    )
+    const load = (tokenizer: Kind["tokenizer"]) =>
+      Tokenizer.load(bytesFiles(tokenizer, kindFiles({ ...ISAAC_0_1, tokenizer })))
+    const [first, ...others] = await Promise.all(KIND_AXES.tokenizer.map(load))
+    expect(texts.length).toBeGreaterThan(300)
+    for (const other of others) {
+      expect(other.size).toBe(first.size)
+      for (const text of texts) {
+        for (const special of [false, true]) {
+          expect(other.encode(text, { special }), text).toEqual(first.encode(text, { special }))
+        }
+        const ids = first.encode(text, { special: true })
+        expect(other.decode(ids, { skipSpecial: true }), text).toBe(first.decode(ids, { skipSpecial: true }))
+      }
     }
   })
 })

@@ -1,7 +1,8 @@
 import { fileURLToPath } from "node:url"
 import { beforeAll, describe, expect, it } from "vitest"
 import { openFolder } from "../weights/files-node"
-import { assistantIds } from "./messages"
+import { ChatTemplate } from "./chat-template"
+import { assistantIds, promptPieces } from "./messages"
 import { Tokenizer } from "./tokenizer"
 
 let tokenizer: Tokenizer
@@ -28,5 +29,22 @@ describe("assistantIds", () => {
 
   it("of nothing are none", () => {
     expect(ids("")).toEqual([])
+  })
+})
+
+describe("promptPieces", () => {
+  it("refuses a template that shows an image more often than the messages do", () => {
+    const content = [{ type: "image", image: 0 } as const, { type: "text", text: "?" } as const]
+    const twice = new ChatTemplate("{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}")
+    expect(() => promptPieces([{ role: "user", content }], tokenizer, twice)).toThrow(
+      expect.objectContaining({
+        code: "bad_checkpoint",
+        message: expect.stringMatching(/images 2 times, the messages 1/),
+      }),
+    )
+    // The messages themselves may show one picture twice.
+    const once = new ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}")
+    const pieces = promptPieces([{ role: "user", content: [...content, ...content] }], tokenizer, once)
+    expect(pieces.filter((piece) => typeof piece === "number")).toEqual([0, 0])
   })
 })

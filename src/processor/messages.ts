@@ -31,7 +31,8 @@ export type PromptPiece = Int32Array | number
  * The assistant's own turns may contain the added tokens that are not special (`<think>`): they are its way of
  * writing, and templates look for them.
  *
- * @throws IsaacError `bad_input` for malformed messages or those the template refuses
+ * @throws IsaacError `bad_input` for malformed messages or those the template refuses, `bad_checkpoint` for a template
+ *   that shows an image more often than the messages do
  */
 export function promptPieces(
   messages: readonly Message[],
@@ -52,7 +53,16 @@ export function promptPieces(
   const rendered = template.render(turns, options)
 
   // A split by a pattern with one group alternates text and what the group caught.
-  return rendered.split(new RegExp(`${place}(\\d+)${place}`)).map((piece, i) => {
+  const pieces = rendered.split(new RegExp(`${place}(\\d+)${place}`))
+  const shown = (pieces.length - 1) / 2
+  const given = turns.reduce((sum, { content }) => sum + (content.split(place).length - 1) / 2, 0)
+  if (shown > given) {
+    throw new IsaacError(
+      "bad_checkpoint",
+      `The chat template shows images ${shown} times, the messages ${given} times. It needs repair.`,
+    )
+  }
+  return pieces.map((piece, i) => {
     if (i % 2 === 1) return Number(piece)
     const ids = tokenizer
       .split(piece)
