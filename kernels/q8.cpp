@@ -40,7 +40,6 @@ ISAAC_INLINE size_t panel_bytes_of(int in) {
 ISAAC_INLINE int row_bytes_of(int in) { return groups_of(in) * 8 + steps_of(in) * DOT_INPUT_BYTES; }
 
 // TypeScript sizes buffers by these.
-extern "C" ISAAC_EXPORT(q8_panel_bytes) int q8_panel_bytes(int in) { return static_cast<int>(panel_bytes_of(in)); }
 extern "C" ISAAC_EXPORT(q8_tile_rows) int q8_tile_rows() { return DOT_ROWS; }
 extern "C" ISAAC_EXPORT(q8_row_bytes) int q8_row_bytes(int in) { return row_bytes_of(in); }
 
@@ -71,7 +70,7 @@ ISAAC_INLINE uint32_t largest_bits(const float* x, int n) {
 ISAAC_INLINE vi round_to(vf v, float most) {
   v = min(max(v, splat(-most)), splat(most));
   vi half = (as_int(v) & static_cast<int32_t>(0x80000000u)) | as_int(splat(0x1.fffffep-2f));
-  return __builtin_convertvector(v + as_float(half), vi);
+  return truncate(v + as_float(half));
 }
 
 struct PackQ8Args {
@@ -182,58 +181,58 @@ struct QuantiseRowsArgs {
   Arg rows, in;
 };
 
+// A row's part of a group, n numbers: writes them behind `to`, `stride` bytes from a step to the next, and returns their sum.
+ISAAC_INLINE int32_t quantise_run(const float* x, int n, float factor, char* to, size_t stride) {
+  vi sum = {};
+  for (int i = 0; i < n; i += LANES) {
+    vf numbers = i + LANES <= n ? load(x + i) : load_first(x + i, n - i);
+    vi rounded = round_to(numbers * splat(factor), ACTIVATION_LARGEST);
+    sum += rounded;
+    char* step = to + i / Q8_STEP * stride;
+    if (i + LANES <= steps_of(n) * Q8_STEP) {
+      store_dot_inputs(step, stride, rounded);
+    } else {
+      char vector[LANES / Q8_STEP * DOT_INPUT_BYTES];
+      store_dot_inputs(vector, DOT_INPUT_BYTES, rounded);
+      for (int s = 0; s < steps_of(n - i); s++) {
+        __builtin_memcpy(step + s * stride, vector + s * DOT_INPUT_BYTES, DOT_INPUT_BYTES);
+      }
+    }
+  }
+  int32_t total = 0;
+  for (int lane = 0; lane < LANES; lane++) total += sum[lane];
+  return total;
+}
+
 // A part is a tile of rows. For each group: the rows' scales, where their dot products start, then step after step the
 // numbers of all rows.
 ISAAC_KERNEL(quantise_rows, QuantiseRowsArgs) {
   int in = a->in.i();
   DotTiling tiling(a->rows.i());
-  int32_t whole[Q8_GROUP];
   for (int tile = first; tile < end; tile++) {
     int start_row = tiling.start(tile), rows = tiling.rows(tile);
+    size_t stride = static_cast<size_t>(rows) * DOT_INPUT_BYTES;
     char* group = a->target.ptr<char>() + static_cast<size_t>(start_row) * row_bytes_of(in);
     for (int start = 0; start < in; start += Q8_GROUP) {
       int count = in - start < Q8_GROUP ? in - start : Q8_GROUP;
-      int steps = steps_of(count);
       float* scales = reinterpret_cast<float*>(group);
       int32_t* starts = reinterpret_cast<int32_t*>(group) + rows;
       for (int r = 0; r < rows; r++) {
         const float* x = a->x.ptr<const float>() + static_cast<size_t>(start_row + r) * in + start;
-        uint32_t largest = largest_bits(x, count);
-        vf factor = {};
-        scales[r] = 0.0f;
-        if (largest >= INFINITY_BITS) {
-          scales[r] = __builtin_nanf("");
-        } else if (largest >= Q8_TINY_BITS) {
-          scales[r] = float_from_bits(largest) / ACTIVATION_LARGEST;
-          factor = splat(ACTIVATION_LARGEST / float_from_bits(largest));
-        }
-        vi sum = {};
-        if (scales[r] > 0.0f) {
-          int i = 0;
-          for (; i + LANES <= count; i += LANES) {
-            vi rounded = round_to(load(x + i) * factor, ACTIVATION_LARGEST);
-            sum += rounded;
-            store_ints(whole + i, rounded);
-          }
-          if (i < count) {
-            vi rounded = round_to(load_first(x + i, count - i) * factor, ACTIVATION_LARGEST);
-            sum += rounded;
-            store_ints(whole + i, rounded);
-            i += LANES;
-          }
-          for (; i < steps * Q8_STEP; i++) whole[i] = 0;
-        } else {
-          for (int i = 0; i < steps * Q8_STEP; i++) whole[i] = 0;
-        }
-        int32_t total = 0;
-        for (int lane = 0; lane < LANES; lane++) total += sum[lane];
-        starts[r] = -Q8_OFFSET * total;
         char* to = group + rows * 8 + r * DOT_INPUT_BYTES;
-        for (int step = 0; step < steps; step++) {
-          store_dot_input(to + static_cast<size_t>(step) * rows * DOT_INPUT_BYTES, whole + step * Q8_STEP);
+        uint32_t largest = largest_bits(x, count);
+        if (largest >= Q8_TINY_BITS && largest < INFINITY_BITS) {
+          scales[r] = float_from_bits(largest) / ACTIVATION_LARGEST;
+          starts[r] = -Q8_OFFSET * quantise_run(x, count, ACTIVATION_LARGEST / float_from_bits(largest), to, stride);
+        } else {
+          scales[r] = largest < Q8_TINY_BITS ? 0.0f : __builtin_nanf("");
+          starts[r] = 0;
+          for (int step = 0; step < steps_of(count); step++) {
+            for (int i = 0; i < DOT_INPUT_BYTES; i++) to[step * stride + i] = 0;
+          }
         }
       }
-      group += rows * (8 + steps * DOT_INPUT_BYTES);
+      group += rows * (8 + steps_of(count) * DOT_INPUT_BYTES);
     }
   }
 }

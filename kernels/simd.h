@@ -67,6 +67,15 @@ ISAAC_INLINE vf fma(vf a, vf b, vf c) {
 #endif
 }
 
+// Towards zero; x must be within the whole numbers' range.
+ISAAC_INLINE vi truncate(vf x) {
+#if defined(__wasm_relaxed_simd__)
+  return __builtin_wasm_relaxed_trunc_s_i32x4_f32x4(x);
+#else
+  return __builtin_convertvector(x, vi);
+#endif
+}
+
 // The larger; `a` if it is NaN.
 ISAAC_INLINE vf max(vf a, vf b) {
 #if defined(__wasm_simd128__)
@@ -186,12 +195,13 @@ ISAAC_INLINE DotInputs dot_inputs(const void* p) {
 ISAAC_INLINE vi dot(vi sum, DotWeights w, DotInputs x) {
   return sum + __builtin_wasm_dot_s_i32x4_i16x8(w.even, x.even) + __builtin_wasm_dot_s_i32x4_i16x8(w.odd, x.odd);
 }
-ISAAC_INLINE void store_dot_input(void* p, const int32_t* x) {
-  int16_t* to = static_cast<int16_t*>(p);
-  to[0] = static_cast<int16_t>(x[0]);
-  to[1] = static_cast<int16_t>(x[2]);
-  to[2] = static_cast<int16_t>(x[1]);
-  to[3] = static_cast<int16_t>(x[3]);
+// LANES numbers, four by four, `stride` bytes apart.
+ISAAC_INLINE void store_dot_inputs(char* p, size_t, vi x) {
+  vs halves = reinterpret_cast<vs>(x);
+  typedef int16_t vh __attribute__((vector_size(8)));
+  typedef int16_t vh_memory __attribute__((vector_size(8), aligned(1), may_alias));
+  vh even_odd = __builtin_shufflevector(halves, halves, 0, 4, 2, 6);
+  *reinterpret_cast<vh_memory*>(p) = even_odd;
 }
 #else
 constexpr int DOT_INPUT_BYTES = 4;
@@ -225,8 +235,10 @@ ISAAC_INLINE vi dot(vi sum, DotWeights w, DotInputs x) {
   return sum;
 #endif
 }
-ISAAC_INLINE void store_dot_input(void* p, const int32_t* x) {
-  signed char* to = static_cast<signed char*>(p);
-  for (int i = 0; i < 4; i++) to[i] = static_cast<signed char>(x[i]);
+// LANES numbers, four by four, `stride` bytes apart.
+ISAAC_INLINE void store_dot_inputs(char* p, size_t stride, vi x) {
+  typedef signed char vb __attribute__((vector_size(LANES)));
+  vb bytes = __builtin_convertvector(x, vb);
+  for (int i = 0; i < LANES / 4; i++) __builtin_memcpy(p + i * stride, reinterpret_cast<char*>(&bytes) + 4 * i, 4);
 }
 #endif

@@ -75,8 +75,6 @@ export interface KernelSizes {
   readonly q8TileRows: number
   /** Bytes of a row of `inner` activations, quantised. */
   q8RowBytes(inner: number): number
-  /** Bytes of a panel of a q8 weight: must be those of q8-layout.ts. */
-  q8PanelBytes(inner: number): number
   /** Numbers in a part of an elementwise job. */
   readonly elements: number
   /** Tokens in a block of keys and values. */
@@ -97,7 +95,6 @@ export interface SizeExports {
   k_multiple(): number
   q8_tile_rows(): number
   q8_row_bytes(inner: number): number
-  q8_panel_bytes(inner: number): number
   part_elements(): number
   kv_block_tokens(): number
   kv_block_slack(): number
@@ -113,7 +110,6 @@ export function readSizes(exports: SizeExports): KernelSizes {
     kMultiple: exports.k_multiple(),
     q8TileRows: exports.q8_tile_rows(),
     q8RowBytes: (inner) => exports.q8_row_bytes(inner),
-    q8PanelBytes: (inner) => exports.q8_panel_bytes(inner),
     elements: exports.part_elements(),
     kvBlock: exports.kv_block_tokens(),
     kvBlockSlack: exports.kv_block_slack(),
