@@ -48,6 +48,8 @@ const packed = (options: ConversionCacheOptions = {}) =>
     onProgress: (step) => steps.push(step),
     ...options,
   })
+/** Where the copy goes, how large it is, and how to prevent it. */
+const PACKING = expect.stringMatching(/^Packing .*model as q8, once: [\d.]+ kB go to .*cache.*q8-.*ISAAC_CACHE=off/)
 const conversions = () => steps.filter(({ stage, fraction }) => stage === "convert" && fraction === 1).length
 const notices = () => steps.filter(({ stage }) => stage === "notice").map(({ message }) => message)
 const entries = async () => (await readdir(join(cache(), "converted"))).sort()
@@ -69,7 +71,7 @@ describe("the cache of converted weights", () => {
     expect(await entries()).toEqual([expect.stringMatching(/^q8-[0-9a-f]{32}$/)])
     await packed()
     expect(conversions()).toBe(1)
-    expect(notices()).toEqual([])
+    expect(notices()).toEqual([PACKING])
   })
 
   it("takes the weights alone from it: a template that was changed counts at once", async () => {
@@ -121,7 +123,7 @@ describe("the cache of converted weights", () => {
     await damage(copy)
     await typesOf(await packed())
     expect(conversions()).toBe(2)
-    expect(notices()).toEqual([])
+    expect(notices()).toEqual([PACKING, PACKING])
     expect(await entries()).toHaveLength(1)
   })
 
@@ -137,7 +139,7 @@ describe("the cache of converted weights", () => {
   it("tells why it cannot write, and lets loading go on without it", async () => {
     await writeFile(cache(), "a file where the folder should be")
     expect(await packed()).toBeUndefined()
-    expect(notices()).toEqual([expect.stringMatching(/cannot write.*ISAAC_CACHE.*packed in memory/)])
+    expect(notices()).toEqual([PACKING, expect.stringMatching(/cannot write.*ISAAC_CACHE.*packed in memory/)])
   })
 
   it("the same with a disk that is full in the middle, and leaves nothing there", async () => {
@@ -149,6 +151,7 @@ describe("the cache of converted weights", () => {
     })
     expect(await packed({ openFile })).toBeUndefined()
     expect(notices()).toEqual([
+      PACKING,
       expect.stringMatching(/too full: .* needed, .* free at .*ISAAC_CACHE.*packed in memory/),
     ])
     expect(await entries()).toEqual([])
@@ -158,7 +161,7 @@ describe("the cache of converted weights", () => {
     await mkdir(cache())
     await chmod(cache(), 0o500)
     expect(await packed()).toBeUndefined()
-    expect(notices()).toHaveLength(1)
+    expect(notices()).toHaveLength(2)
   })
 
   it("stops when aborted, and leaves nothing there", async () => {

@@ -20,6 +20,7 @@ import type { Backend } from "./ops/backend"
 import { Q8_ARITHMETIC } from "./ops/backend"
 import { type Checkpoint, openCheckpoint } from "./weights/checkpoint"
 import { LAYOUT_VERSION } from "./weights/conversion"
+import { formatBytes } from "./weights/disk-node"
 import { openFolder } from "./weights/files-node"
 import { fingerprintWeights } from "./weights/fingerprint-node"
 import type { FileSet } from "./weights/source"
@@ -63,6 +64,7 @@ export async function packedFiles(
   options: ConversionCacheOptions = {},
 ): Promise<FileSet | undefined> {
   const { env = process.env, worthKeeping = WORTH_KEEPING, onProgress, signal, openFile } = options
+  const notice = (message: string) => onProgress?.({ stage: "notice", fraction: 0, message })
   const cache = cacheFolder(env)
   const config = configOf(checkpoint)
   if (cache === undefined || matrixBytes(checkpoint, config) < worthKeeping) return undefined
@@ -72,6 +74,8 @@ export async function packedFiles(
   if (!(await isWhole(folder, source, config))) {
     try {
       const plan = await planConversion(checkpoint, config, "q8", source)
+      const size = formatBytes(plan.layout.bytes)
+      notice(`Packing ${files.name} as q8, once: ${size} go to ${folder}. ISAAC_CACHE=off or --no-cache prevents it.`)
       await writeConversion(folder, files, checkpoint, plan, backend, {
         existing: async () => ((await isWhole(folder, source, config)) ? "keep" : "replace"),
         advice: {
@@ -84,8 +88,7 @@ export async function packedFiles(
       })
     } catch (error) {
       if (!(isIsaacError(error) && error.code === "io")) throw error
-      const message = `${error.message} The weights are packed in memory now, and will be again at the next start.`
-      onProgress?.({ stage: "notice", fraction: 0, message })
+      notice(`${error.message} The weights are packed in memory now, and will be again at the next start.`)
       return undefined
     }
   }

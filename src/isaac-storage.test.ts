@@ -70,6 +70,8 @@ describe("what fits into the backend's memory", () => {
     const q8 = await load(platform(await total("q8", "f32")))
     expect(q8).toMatchObject({ dtype: "q8", kvDtype: "f32", notices: [expect.stringContaining("kept as q8")] })
     expect(q8.weights).toBeLessThan(0.6 * half.weights)
+    const small = platform(2 ** 32, { machineMemory: await total("q8", "f32") })
+    expect(await load(small)).toMatchObject({ dtype: "q8", notices: [expect.stringContaining("can have here")] })
   })
 
   it("is kept as asked for, or refused with the numbers", async () => {

@@ -464,9 +464,7 @@ export class IsaacEngine implements AsyncDisposable {
 
 interface FittingCheckpoint {
   readonly checkpoint: Checkpoint
-  readonly storage: Omit<PlanOptions, "memoryLimit"> & { readonly memoryLimit: number | undefined } & {
-    readonly dtype: StoredType
-  }
+  readonly storage: PlanOptions & { readonly dtype: StoredType }
 }
 
 /** The checkpoint, or its packed copy, and how it will be kept so that it fits. The caller closes it. */

@@ -5,6 +5,7 @@ import type { SourceType, StoredType } from "../ops/backend"
 import { packedBytes } from "../ops/backend"
 import type { IsaacConfig } from "./config"
 import { LM_HEAD, type Parameter, parameterTable } from "./parameters"
+import { BLOCK_BYTES } from "./row-blocks"
 import { packLimit } from "./vision-tower"
 
 /** All in bytes. */
@@ -20,7 +21,7 @@ export interface MemoryPlan {
   readonly activations: number
   /** weights + kv + activations. */
   readonly total: number
-  /** The largest tensor in the checkpoint's own storage: held beside the rest while it is being packed. */
+  /** The largest block of a tensor that is held beside the rest while it is being packed. */
   readonly loading: number
   readonly maxContext: number
 }
@@ -59,7 +60,7 @@ export function planMemory(config: IsaacConfig, options: MemoryPlanOptions = {})
     const type = parameter.kind === "matrix" ? (stored === "auto" ? storedAs(source) : stored) : "f32"
     const [rows, columns] = sizes(parameter)
     weightsByType[type] = (weightsByType[type] ?? 0) + packedBytes([rows, columns], type)
-    loading = Math.max(loading, rows * columns * (source === "F32" ? 4 : 2))
+    loading = Math.max(loading, Math.min(BLOCK_BYTES, rows * columns * (source === "F32" ? 4 : 2)))
   }
   const weights = Object.values(weightsByType).reduce((a, b) => a + b, 0)
 

@@ -12,7 +12,7 @@ export interface RowBlock {
 }
 
 /** About so many bytes are read, checked and packed at a time. */
-const BLOCK_BYTES = 16 << 20
+export const BLOCK_BYTES = 16 << 20
 
 /**
  * All rows of a matrix, or all of a tensor of any shape as one row after another. Each block begins at a multiple of

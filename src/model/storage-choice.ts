@@ -53,7 +53,7 @@ function noticeOf(chosen: StorageChoice, wanted: StorageChoice, backend: string,
   const requantised = chosen.stored !== wanted.stored
   return (
     `The model would take ${describePlan(wanted.plan)}. That is more than the ${megabytes(limit)} that the ${backend} ` +
-    `backend has, so ${requantised ? "weights are kept as q8" : "keys and values are kept as bf16"}: ` +
+    `backend can have here, so ${requantised ? "weights are kept as q8" : "keys and values are kept as bf16"}: ` +
     `${describePlan(chosen.plan)}. A smaller maxContext${requantised ? ", a dtype" : ""} or another backend of your ` +
     "choice changes that."
   )
