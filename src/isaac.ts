@@ -147,6 +147,7 @@ export class IsaacEngine implements AsyncDisposable {
         template: await ChatTemplate.load(files),
         sizing: vision,
         maxSequenceLength: maxContext,
+        modelSequenceLength: maxSequenceLength,
         decodeImage: platform.decodeImage,
         visionToken,
       })
@@ -435,6 +436,7 @@ export class IsaacEngine implements AsyncDisposable {
     if (!Array.isArray(images)) {
       throw new IsaacError("bad_input", "images must be an array; give one picture as [picture]")
     }
+    this.#parts.textProcessor.checkImageCount(images.length)
     return Promise.all(images.map((image) => platform.readImage(image, { signal: signalOf(signal) })))
   }
 

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { beforeAll, describe, expect, it } from "vitest"
+import { beforeAll, describe, expect, it, vi } from "vitest"
 import { openFolder } from "../weights/files-node"
 import { ChatTemplate } from "./chat-template"
 import { decodeImage } from "./decode-image-node"
@@ -91,6 +91,8 @@ describe("isaac-tiny's stored inputs", () => {
   }
 })
 
+const text = (value: string): Part => ({ type: "text", text: value })
+
 describe("process", () => {
   it("puts text and images at the times of their places, empty text keeping its time", async () => {
     const { tensorStream, images } = await processor.process({
@@ -161,10 +163,10 @@ describe("process", () => {
 
   it("refuses fewer or more images than places, with both numbers", async () => {
     expect(await failure(processor.process({ text: "<image><image>", images: [gray(8, 8)] }))).toMatch(
-      /^bad_input: 1 image was given, but the text has 2 <image>/,
+      /^bad_input: 1 image was given, but the text has 2 <image>; give an image for each/,
     )
     expect(await failure(processor.process({ text: "hi", images: [gray(8, 8), gray(8, 8)] }))).toMatch(
-      /^bad_input: 2 images were given, but the text has 0 <image>/,
+      /^bad_input: 2 images were given, but the text has 0 <image>; write <image> where/,
     )
   })
 
@@ -183,14 +185,88 @@ describe("too long a prompt", () => {
     const { tensorStream, images } = await processor.process(input)
     const [, tokens] = tensorStream.shape
     expect(await failure(processor.process({ ...input, maxLength: tokens }))).toBe("processed")
-    expect(await failure(processor.process({ ...input, maxLength: tokens - 1 }))).toMatch(
-      new RegExp(
-        `^too_long: The prompt has ${tokens} tokens \\(${images[0].tokens} of them from 1 image\\), at most ${tokens - 1} fit`,
-      ),
+    const text = tokens - images[0].tokens
+    expect(await failure(processor.process({ ...input, maxLength: tokens - 1 }))).toBe(
+      `too_long: The prompt has ${tokens} tokens and at most ${tokens - 1} fit: ${text} of text and ` +
+        `${images[0].tokens} of 1 image. Shorten the text, give fewer or smaller images, or keep only the last ` +
+        `${tokens - 1} tokens with truncate: "left" (isaac ask --truncate left).`,
     )
     const short = new IsaacProcessor({ tokenizer, sizing, maxSequenceLength: 5, decodeImage })
     expect(await failure(short.process(input))).toMatch(/^too_long: .*at most 5 fit/)
+    const plain = processor.process({ text: "word ".repeat(9), maxLength: 4 })
+    expect(await failure(plain)).toMatch(
+      /^too_long: The prompt has \d+ tokens and at most 4 fit: all of text\. Shorten/,
+    )
     expect(await failure(processor.process({ ...input, maxLength: 0 }))).toMatch(/^bad_input/)
+  })
+
+  it("of ten images, tells what each takes and how many would fit", async () => {
+    const images = Array.from({ length: 10 }, (_, i) => gray(40 + 16 * i, 60, i))
+    const ten = { text: "<image>".repeat(10), images }
+    const { tensorStream, images: seen } = await processor.process(ten)
+    const [, tokens] = tensorStream.shape
+    expect(tensorStream.events.map(({ type }) => type)).toEqual(Array(10).fill("image"))
+    const sizes = seen.map((image) => image.tokens)
+    expect(sizes.reduce((a, b) => a + b)).toBe(tokens)
+    expect(await failure(processor.process({ ...ten, maxLength: tokens - sizes[9] - 1 }))).toContain(
+      `0 of text and ${tokens} of 10 images (${sizes.join(", ")}). Shorten the text, give fewer or smaller images ` +
+        "(with this text the first 8 would fit)",
+    )
+    const eleven = { text: "<image>".repeat(11), images: [...images, gray(9, 9)] }
+    expect(await failure(processor.process({ ...eleven, maxLength: 176 }))).toMatch(/11 images \(.*, …\)/)
+  })
+
+  it("with more images than can ever fit, is refused before any of them is read", async () => {
+    const broken = Array.from({ length: 200 }, () => new TextEncoder().encode("no image"))
+    const many = { text: "<image>".repeat(200), images: broken }
+    for (const truncate of ["error", "left"] as const) {
+      expect(await failure(processor.process({ ...many, truncate }))).toBe(
+        "too_long: 200 images were given; each takes at least 16 tokens and at most 2048 tokens fit. Give at most 128 at once.",
+      )
+    }
+    expect(() => processor.checkImageCount(128)).not.toThrow()
+    expect(() => processor.checkImageCount(129)).toThrow(/129 images/)
+    expect(() => processor.checkImageCount(1, 3)).not.toThrow()
+  })
+
+  it("tells of a larger context, where the model has one", async () => {
+    const small = new IsaacProcessor({ tokenizer, sizing, maxSequenceLength: 5, modelSequenceLength: 900, decodeImage })
+    const hint = "or load with a larger maxContext (isaac ask --max-context): the model takes up to 900."
+    expect(await failure(small.process(input))).toContain(hint)
+    expect(await failure(small.process({ text: "a".repeat(1e5) }))).toContain(hint)
+    expect(() => small.checkImageCount(2)).toThrow(hint)
+    // Not where the caller has chosen the length.
+    expect(await failure(small.process({ ...input, maxLength: 4 }))).not.toContain("maxContext")
+  })
+
+  it("by far, is refused before it is cut into tokens", async () => {
+    const encode = vi.spyOn(tokenizer, "encode")
+    try {
+      const million = "0123456789".repeat(1e5)
+      const refused = /^too_long: The text has 1000000 characters, which are (\d+) tokens or more; at most 2048 fit/
+      const message = await failure(processor.process({ text: million }))
+      expect(message).toMatch(refused)
+      expect(Number(refused.exec(message)?.[1])).toBeGreaterThan(2048)
+      const content = [text(million.slice(0, 5e5)), text(million.slice(5e5))]
+      expect(
+        await failure(
+          new IsaacProcessor({ tokenizer, template, sizing, maxSequenceLength: 2048, decodeImage }).processMessages([
+            { role: "user", content },
+          ]),
+        ),
+      ).toMatch(refused)
+      expect(await failure(processor.process({ text: "x".repeat(2 ** 23 + 1), truncate: "left" }))).toMatch(
+        /^too_long: The text has 8388609 characters; at most 8388608 are read/,
+      )
+      expect(encode).not.toHaveBeenCalled()
+    } finally {
+      encode.mockRestore()
+    }
+    // What is merely long is counted exactly.
+    const long = "ab ".repeat(12_000)
+    expect(await failure(processor.process({ text: long }))).toContain(`has ${tokenizer.encode(long).length} tokens`)
+    const { inputIds } = await processor.process({ text: long, truncate: "left" })
+    expect([...inputIds]).toEqual([...tokenizer.encode(long).slice(-2048)])
   })
 
   it("keeps its last tokens when asked, cutting through an image", async () => {
@@ -211,7 +287,6 @@ describe("too long a prompt", () => {
 
 describe("processMessages", () => {
   const image = (index: number): Part => ({ type: "image", image: index })
-  const text = (value: string): Part => ({ type: "text", text: value })
   const ids = async (messages: Message[], images: ImageInput[] = [], options = {}) => [
     ...(await processor.processMessages(messages, { images, ...options })).inputIds,
   ]
