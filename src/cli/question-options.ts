@@ -3,12 +3,14 @@
 import { type Command, Option } from "commander"
 import { type AskOptions, type Expect, IsaacError } from "../index"
 import { UsageError } from "./failure"
+import { wholeNumber } from "./option-values"
 
 const EXPECT: readonly Expect[] = ["text", "point", "box", "polygon"]
 
 export interface QuestionFlags {
   readonly expect?: Expect
   readonly truncate?: AskOptions["truncate"]
+  readonly maxContext?: number
   readonly allowPrivateUrls?: true
 }
 
@@ -21,6 +23,7 @@ export function addQuestionOptions(command: Command): Command {
         "left",
       ]),
     )
+    .option("--max-context <n>", "most tokens of question, pictures and answer (default: at most 4096)", wholeNumber(1))
     .option("--allow-private-urls", "fetch pictures also from addresses inside your own network")
 }
 

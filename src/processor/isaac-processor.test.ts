@@ -418,7 +418,7 @@ describe("processMessages", () => {
     expect(await refuse([{ role: "user", content: "a" }, null])).toMatch(
       /^bad_input: message 2 of 2 has the role undef/,
     )
-    expect(await refuse([{ role: "tool", content: "a" }])).toMatch(/^bad_input: .*role tool; use system, user/)
+    expect(await refuse([{ role: "tool", content: "a" }])).toMatch(/^bad_input: .*role "tool"; use system, user/)
     expect(await refuse([{ role: "user", content: 5 }])).toMatch(/^bad_input: .*string or a list/)
     for (const part of [
       null,

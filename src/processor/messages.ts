@@ -1,6 +1,6 @@
 /** Conversations: messages of text and image parts, and how they become the pieces of a prompt. */
 
-import { IsaacError } from "../errors"
+import { IsaacError, shown } from "../errors"
 import type { ChatTemplate, RenderOptions, TemplateMessage } from "./chat-template"
 import { escapeRegExp, type Tokenizer } from "./tokenizer"
 
@@ -155,7 +155,7 @@ export function checkMessages(messages: readonly Message[]): void {
   messages.forEach((message: Message | null | undefined, i) => {
     const where = `message ${i + 1} of ${messages.length}`
     if (!ROLES.includes(message?.role as Role)) {
-      throw new IsaacError("bad_input", `${where} has the role ${String(message?.role)}; use ${ROLES.join(", ")}.`)
+      throw new IsaacError("bad_input", `${where} has the role ${shown(message?.role)}; use ${ROLES.join(", ")}.`)
     }
     const content: unknown = message?.content
     if (typeof content === "string") return
@@ -170,7 +170,7 @@ export function checkMessages(messages: readonly Message[]): void {
         throw new IsaacError(
           "bad_input",
           `${where}: a part must be {type: "text", text} or {type: "image", image: index}, ` +
-            `but one is ${JSON.stringify(part)?.slice(0, 100)}.`,
+            `but one is ${shown(part)}.`,
         )
       }
     }
