@@ -6,6 +6,7 @@
  * All images of a pass are one packed sequence of P patches; each becomes rows·columns / r² tokens.
  */
 
+import { IsaacError, isIsaacError } from "../errors"
 import type { Backend, Tensor } from "../ops/backend"
 import type { VisionConfig } from "./config"
 import type { ForwardHooks } from "./forward-hooks"
@@ -43,8 +44,30 @@ export function encodeImages(
   })
 }
 
-/** One packed sequence through the tower. */
+/** One packed sequence through the tower. Throws out_of_memory with what the images would take. */
 function encodePass(
+  backend: Backend,
+  images: readonly ImagePatches[],
+  weights: VisionTowerWeights,
+  config: VisionConfig,
+  hooks: ForwardHooks,
+): Tensor {
+  try {
+    return encodePacked(backend, images, weights, config, hooks)
+  } catch (error) {
+    if (!(isIsaacError(error) && error.code === "out_of_memory")) throw error
+    const patches = images.reduce((sum, { rows, columns }) => sum + rows * columns, 0)
+    const what = images.length === 1 ? "The image" : `${images.length} images together`
+    throw new IsaacError(
+      "out_of_memory",
+      `${what} cannot be looked at: ${patches} patches (${patches / config.pixelShuffle ** 2} tokens) do not fit into ` +
+        `the memory that is left. Give a smaller picture, or load with a smaller maxContext, sessionMemory or dtype. (${error.message})`,
+      { cause: error },
+    )
+  }
+}
+
+function encodePacked(
   backend: Backend,
   images: readonly ImagePatches[],
   weights: VisionTowerWeights,
