@@ -82,7 +82,7 @@ export function q8Tests(rig: Rig): void {
       }
     })
 
-    test("rounding: halves away from zero, not what is just below; the largest is never passed", async () => {
+    test("rounding: halves away from zero, not what is just below; scales to bfloat16", async () => {
       // The scale is 1: numbers are what they are divided by.
       const below = (x: number) => x * (1 - 2 ** -24)
       const plain = [0.5, 1.5, 2.5, 62.5, 62.75, 0.25, 1, 62, 1e-20, 0]
@@ -92,11 +92,13 @@ export function q8Tests(rig: Rig): void {
       await withQ8(data, [1, data.length], async (w) => {
         expectExact(await rig.evaluate((b) => b.embed(Int32Array.of(0), w)), want, "weights")
       })
-      // A bfloat16 scale may be smaller than largest / 63: the largest number stays 63.
-      const tall = Float32Array.of(63 * 1.0039, 1)
-      await withQ8(tall, [1, 2], async (w) => {
-        expectBytes(await rig.backend.readWeight(w), packedQ8(tall, [1, 2]), "a scale that was rounded down")
-      })
+      // A scale that bfloat16 rounds, down and up.
+      for (const largest of [63 * 1.0039, 63 * 1.00391]) {
+        const two = Float32Array.of(largest, 1.51)
+        await withQ8(two, [1, 2], async (w) => {
+          expectBytes(await rig.backend.readWeight(w), packedQ8(two, [1, 2]), `largest ${largest}`)
+        })
+      }
     })
 
     test("zero, tiny and huge groups; a NaN or infinity makes its group NaN", async () => {
@@ -177,6 +179,9 @@ export function q8Tests(rig: Rig): void {
         const again = b.loadWeight(shifted.subarray(3), "Q8", [N, K], "q8")
         shifted.fill(0)
         expectBytes(await b.readWeight(again), bytes, `[${N}, ${K}]`)
+        const copy = await b.readWeight(again)
+        copy.fill(0)
+        expectBytes(await b.readWeight(again), bytes, "after the copy was changed")
         const x = numbers(3 * K, 7)
         expectExact(await linear(x, 3, K, again), await linear(x, 3, K, w), "products")
         b.free(w, again)
@@ -190,7 +195,7 @@ export function q8Tests(rig: Rig): void {
       const write = (first: number, bytes: number, source: "F32" | "Q8" = "F32", to = w) => {
         return () => b.writeWeight(to, first, new Uint8Array(bytes), source)
       }
-      expectError(write(1, 20), "bad_input", /writeWeight.* 1 .*\[40, 5\].*32/)
+      expectError(write(8, 20 * 32), "bad_input", /writeWeight.* 8 .*\[40, 5\].*32/)
       expectError(write(-32, 20), "bad_input", /writeWeight.*-32/)
       expectError(write(0, 19), "bad_input", /writeWeight.*19 bytes.*rows.*\[40, 5\]/)
       expectError(write(32, 20 * 9), "bad_input", /writeWeight.*32 … 40.*\[40, 5\]/)
@@ -401,6 +406,23 @@ export function q8Tests(rig: Rig): void {
           expectWithin(one, slice(want, t * N, (t + 1) * N), `row ${t} alone`)
         }
       })
+    })
+
+    test("a group below 2⁻¹⁰⁰ counts as zero, one of 2⁻¹⁰⁰ does not", async () => {
+      const [N, K] = [2, Q8_GROUP]
+      const huge = new Float32Array(K).fill(2 ** 90)
+      const tiny = [2 ** -100, 2 ** -100 * (1 - 2 ** -24)].map((size) => new Float32Array(K).fill(size))
+      const both = Float32Array.from([...tiny[0], ...tiny[1]])
+      for (const [w, x] of [
+        [both, Float32Array.from([...huge, ...huge])],
+        [Float32Array.from([...huge, ...huge]), both],
+      ]) {
+        await withQ8(w, [N, K], async (weight) => {
+          const got = await linear(x, 2, K, weight)
+          expectWithin(got, expectedQ8(x, w, [2, K, N]), "products")
+          expect(got.filter((y) => y === 0).length).toBe(2)
+        })
+      }
     })
   })
 
