@@ -62,6 +62,7 @@ export class FakeOpfs {
     request: async (name: string, options: LockOptions | ((lock: object | null) => unknown), then?: unknown) => {
       const run = (then ?? options) as (lock: object | null) => unknown
       const { ifAvailable, signal } = typeof options === "function" ? ({} as LockOptions) : options
+      if (signal?.aborted) throw new DomError("AbortError")
       const before = this.#held.get(name)
       if (before !== undefined && ifAvailable) return run(null)
       const turn = (async () => {

@@ -159,12 +159,12 @@ describe("kept in the browser's storage", () => {
     }
     server.versions = "none"
     await load()
-    expect(server.seen.map(({ headers }) => headers.range)).toEqual([
-      "bytes=0-",
-      "bytes=0-",
-      `bytes=${2 * MIB}-`,
-      `bytes=${4 * MIB}-`,
-    ])
+    // How much of a broken answer arrives is the connection's business.
+    const from = server.seen.map(({ headers }) => Number(/^bytes=(\d+)-$/.exec(headers.range!)![1]))
+    expect(from.slice(0, 2)).toEqual([0, 0])
+    expect(from).toHaveLength(4)
+    expect(from[2]).toBeGreaterThan(0)
+    expect(from[3]).toBeGreaterThan(from[2])
   })
 
   test("… and in the next load", async () => {
@@ -267,6 +267,11 @@ describe("kept in the browser's storage", () => {
     opfs.find("config.json.state.json")!.bytes = new TextEncoder().encode("{")
     await load()
     expect(server.paths("GET").sort()).toEqual(["/m/config.json", "/m/model.safetensors"])
+    // The note was written, the bytes were not.
+    server.seen.length = 0
+    opfs.find("model.safetensors")!.bytes = WEIGHTS.subarray(0, MIB)
+    await load()
+    expect(server.paths("GET")).toEqual(["/m/model.safetensors"])
   })
 
   test("a second tab waits for the first, then has its files", async () => {
@@ -377,7 +382,9 @@ describe("not kept", () => {
     const set = await open({ keep: false })
     expect(equal(await read(set, MIB, 5 * MIB), WEIGHTS.subarray(MIB, 6 * MIB))).toBe(true)
     expect(broken).toBe(true)
-    expect(server.seen.at(-1)!.headers.range).toBe(`bytes=${2 * MIB}-${6 * MIB - 1}`)
+    const [from, to] = /^bytes=(\d+)-(\d+)$/.exec(server.seen.at(-1)!.headers.range!)!.slice(1).map(Number)
+    expect(from).toBeGreaterThan(MIB)
+    expect(to).toBe(6 * MIB - 1)
   })
 
   test("a file that changes between two ranges is an error", async () => {
