@@ -6,12 +6,12 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { CommanderError } from "commander"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { EXIT, Interrupted, reportFailure, UsageError } from "../src/cli/failure"
 import { formatBytes, formatCount, formatTable } from "../src/cli/format"
 import { featuresOfCpuinfo, featuresOfSysctl } from "../src/cli/machine"
 import { ProgressLine } from "../src/cli/progress"
-import { INTERRUPTED, OUTPUT_CLOSED } from "../src/cli/terminal"
+import { INTERRUPTED, OUTPUT_CLOSED, processTerminal } from "../src/cli/terminal"
 import { IsaacError } from "../src/errors"
 import { fakeTerminal, runCommand } from "./cli-terminal"
 
@@ -90,6 +90,27 @@ describe("usage errors end with code 2 and one line on standard error", () => {
     const { code, out, err } = await runCommand([])
     expect({ code, out }).toEqual({ code: EXIT.usage, out: "" })
     expect(err).toContain("Usage: isaac")
+  })
+})
+
+describe("what a model or a checkpoint says", () => {
+  it("cannot change the terminal it is shown on; a pipe gets it as it is", () => {
+    const said = "a\u001b[2J\u0007\r\u009b1m\u202eb\tc é日😀\n\nd"
+    const { isTTY } = process.stdout
+    const terminal = processTerminal()
+    const write = vi.spyOn(process.stdout, "write").mockReturnValue(true)
+    try {
+      process.stdout.isTTY = true
+      terminal.out(said)
+      process.stdout.isTTY = false
+      terminal.out(said)
+      const shown = "a\\u001b[2J\\u0007\\u000d\\u009b1m\\u202eb\tc é日😀\n\nd"
+      expect(write.mock.calls.map(([text]) => text)).toEqual([shown, said])
+    } finally {
+      write.mockRestore()
+      process.stdout.isTTY = isTTY
+      terminal.dispose()
+    }
   })
 })
 

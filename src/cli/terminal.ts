@@ -1,5 +1,7 @@
 /** What a command sees of the process around it. Tests pass their own. */
 
+import { plainText } from "../internal"
+
 export interface Terminal {
   /** Write to standard output; silently nothing once the reader has gone away. */
   out(text: string): void
@@ -15,6 +17,14 @@ export interface Terminal {
 export const INTERRUPTED = "interrupted"
 /** `terminal.signal.reason` when standard output was closed (`isaac ask … | head -1`). */
 export const OUTPUT_CLOSED = "output closed"
+
+/**
+ * Text as a terminal may show it: what a model reads off a picture, or a checkpoint says of itself, must not move the
+ * cursor or set a title. Line ends and tabs stay; pipes and files get every byte as it is.
+ */
+export function visible(text: string): string {
+  return text.replace(/[^\n\t]+/g, plainText)
+}
 
 /** The real process. `dispose` takes its handlers off again. */
 export function processTerminal(): Terminal & { dispose(): void } {
@@ -38,7 +48,7 @@ export function processTerminal(): Terminal & { dispose(): void } {
   process.stdout.on("error", outputError)
   return {
     out: (text) => {
-      if (open) process.stdout.write(text)
+      if (open) process.stdout.write(process.stdout.isTTY ? visible(text) : text)
     },
     err: (text) => {
       process.stderr.write(text)
