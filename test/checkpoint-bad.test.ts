@@ -626,6 +626,14 @@ describe("folders", () => {
     }
   })
 
+  it("inspect shows a tensor's name without what it would do to a terminal", async () => {
+    const folder = await write(tensors((all) => all.set("\u001b[2J\u202e", { shape: [1], data: Float32Array.of(1) })))
+    const { code, out } = await runCommand(["inspect", folder])
+    expect(code).toBe(0)
+    expect(out).toContain("\\u001b[2J\\u202e")
+    expect(out).not.toMatch(/[^\P{Cc}\n]|\u202e/u)
+  })
+
   it("inspect tells what would stop a model from loading", async () => {
     const folder = await write(tensors((all) => all.delete("model.norm.weight")))
     const { code, out } = await runCommand(["inspect", folder, "--json"])

@@ -114,9 +114,11 @@ function baseConfig(): Json {
   }
 }
 
+const NUMBERS: ReadonlyMap<string, TensorData> = randomTensors(baseConfig(), 11)
+
 /** How the numbers of a kind differ from those of Isaac 0.1: rounding, and whether lm_head is the embedding. */
 export function numbersOf({ dtype, tying }: Kind): Map<string, TensorData> {
-  const tensors = randomTensors(baseConfig(), 11)
+  const tensors = new Map(NUMBERS)
   const embedding = tensors.get("model.embed_tokens.weight")!
   if (!tying.startsWith("own")) tensors.set("lm_head.weight", embedding)
   for (const [name, { shape, data }] of tensors) {

@@ -10,6 +10,7 @@ import {
   openCheckpoint,
   openModel,
   parseConfig,
+  plainText,
   planMemory,
 } from "../internal"
 import { formatBytes, formatCount, formatTable } from "./format"
@@ -157,7 +158,12 @@ function inspectionText(inspection: Inspection): string {
   ]
   const tensorTable = [
     ["tensor", "dtype", "shape", "bytes"],
-    ...tensors.map(({ name, dtype, shape, bytes }) => [name, dtype, `[${shape.join(", ")}]`, formatCount(bytes)]),
+    ...tensors.map(({ name, dtype, shape, bytes }) => [
+      plainText(name),
+      dtype,
+      `[${shape.join(", ")}]`,
+      formatCount(bytes),
+    ]),
   ]
   const parts = [
     formatTable(facts),
