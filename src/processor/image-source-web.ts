@@ -34,7 +34,10 @@ export async function readImage(
   }
   const timeout = AbortSignal.timeout(timeoutMs)
   try {
-    const response = await fetch(address, { signal: signal ? AbortSignal.any([signal, timeout]) : timeout })
+    const response = await fetch(address, {
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      referrerPolicy: "no-referrer",
+    })
     if (!response.ok) {
       const code = response.status === 404 || response.status === 410 ? "not_found" : "io"
       throw new IsaacError(code, `${address} answered ${response.status} ${response.statusText}`.trimEnd())

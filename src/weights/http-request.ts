@@ -71,6 +71,7 @@ export async function requestFile(
       method,
       signal,
       cache: connection.cache,
+      referrerPolicy: "no-referrer",
       // Asked of every request, HEAD too: a browser then asks for the plain bytes, so that lengths and ETags are those
       // of the file and not of a compressed copy.
       headers: { range: `bytes=${from}-${to ?? ""}`, ...connection.headers?.(url) },

@@ -112,7 +112,12 @@ async function fetchListing({ connection }: WebStore, url: string, where: string
   const { fetch, headers, signal } = connection
   let response: Response
   try {
-    response = await fetch(url, { signal, headers: headers?.(new URL(url)), cache: "no-store" })
+    response = await fetch(url, {
+      signal,
+      headers: headers?.(new URL(url)),
+      cache: "no-store",
+      referrerPolicy: "no-referrer",
+    })
     if (response.ok) {
       const bytes = new Uint8Array(await response.arrayBuffer())
       if (bytes.length > MAX_LISTING)
