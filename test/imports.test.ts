@@ -41,6 +41,7 @@ const cases: readonly [file: string, imports: string, verdict: "allowed" | "forb
   ["src/perception/draw-svg.ts", "../processor", "allowed"],
   ["src/perception/draw-svg.ts", "../model/config", "forbidden"],
   ["src/worker/a.ts", "../isaac", "allowed"],
+  ["src/worker/a.ts", "../engine-web", "allowed"],
   ["src/worker/a.ts", "../model/config", "forbidden"],
   ["src/cli/a.ts", "../internal", "allowed"],
   ["src/cli/a.ts", "node:fs", "allowed"],
