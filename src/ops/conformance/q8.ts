@@ -258,10 +258,10 @@ export function q8Tests(rig: Rig): void {
   describe("q8 products", () => {
     test("integer dot products are exact: all small sizes, powers of two as scales", async () => {
       for (const K of INNER) {
-        for (const N of OUT) {
+        for (const N of [1, 31, 33, 65]) {
           const w = wholeGroups(N, K, 63, K + N, POWERS)
           await withQ8(w, [N, K], async (weight) => {
-            for (const T of [0, 1, 2, 3, 4, 5, 7, 9, 33]) {
+            for (const T of [0, 1, 2, 3, 4, 5, 7, 33]) {
               const x = wholeGroups(T, K, 127, T + 1, POWERS)
               const { want } = expectedQ8(x, w, [T, K, N])
               expectExact(await linear(x, T, K, weight), want, `[${T}, ${K}] · [${N}, ${K}]ᵀ`)
