@@ -2,11 +2,11 @@
 
 import { spawnSync } from "node:child_process"
 import { closeSync, existsSync, openSync } from "node:fs"
-import { mkdir, readFile, writeFile } from "node:fs/promises"
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import sharp from "sharp"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { damaged } from "../bench/fuzz/damage-image"
 import { imageSeeds } from "../bench/fuzz/image-seeds"
 import { pick, randomOf } from "../bench/fuzz/random"
@@ -190,6 +190,23 @@ describe("what goes wrong is told in one line", () => {
       err: expect.stringMatching(/names 2 <image> but 1 picture/),
     })
   })
+})
+
+it("the built-in model writes nothing to disk, and runs where making code from text is forbidden", async () => {
+  const home = join(built.folder, "home")
+  await mkdir(home)
+  for (const name of ["HOME", "XDG_CACHE_HOME", "ISAAC_CACHE", "HF_HOME", "TMPDIR"]) vi.stubEnv(name, home)
+  vi.stubEnv("NODE_OPTIONS", "--disallow-code-generation-from-strings")
+  try {
+    const flags = ["--expect", "box", "--dtype", "q8"]
+    expect(await built.isaac(["ask", picture, question, ...flags])).toMatchObject({ code: 0, err: "" })
+    const probe = 'try { new Function("") } catch (error) { console.log(error.name) }'
+    await writeFile(join(built.folder, "probe.js"), probe)
+    expect((await built.start("probe.js", []).ended).out).toBe("EvalError\n")
+  } finally {
+    vi.unstubAllEnvs()
+  }
+  expect(await readdir(home)).toEqual([])
 })
 
 it("damaged pictures, however odd, write nothing to standard error by themselves", async () => {
