@@ -92,6 +92,20 @@ describe("the answer", () => {
     expect(JSON.parse(out)).toMatchObject({ usage: { image_tokens: 0 } })
   })
 
+  it("to too long a prompt is a refusal, or comes from its end with --truncate left", async () => {
+    const long = ["ask", picture, "again and ".repeat(60), "--max-context", "100", "--max-new-tokens", "1", "--json"]
+    const refused = await built.isaac(long)
+    expect({ code: refused.code, err: refused.err }).toEqual({ code: 1, err: "" })
+    expect(JSON.parse(refused.out).error).toEqual({
+      code: "too_long",
+      message: expect.stringMatching(
+        /at most 100 fit: \d+ of text and 42 of 1 image\..*--truncate left.*--max-context/,
+      ),
+    })
+    const cut = JSON.parse((await built.isaac([...long, "--truncate", "left"])).out)
+    expect(cut.usage.prompt_tokens).toBe(100)
+  })
+
   it("ends after --max-new-tokens", async () => {
     const flags = ["--expect", "box", "--max-new-tokens", "5", "--json"]
     const { out } = await built.isaac(["ask", picture, question, ...flags])
