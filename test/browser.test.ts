@@ -291,6 +291,13 @@ async function makePictures(): Promise<Map<string, Uint8Array>> {
     "rgb.png": smooth(3).png().toBuffer(),
     "gray.png": smooth(1).png().toBuffer(),
     "alpha.png": smooth(4).png().toBuffer(),
+    // Invisible pixels have colours too.
+    "invisible.png": sharp(
+      noise(width * height * 4).map((value, i) => (i % 4 === 3 ? (i % 3) * 100 : value)),
+      { raw: { width, height, channels: 4 } },
+    )
+      .png()
+      .toBuffer(),
     "gray-alpha.png": smooth(2).png().toBuffer(),
     "palette.png": smooth(3).png({ palette: true, colours: 16 }).toBuffer(),
     "deep.png": smooth(3).toColourspace("rgb16").png().toBuffer(),
