@@ -23,6 +23,8 @@ const ENTRIES = {
   parse: "src/perception/parse.ts",
 }
 const KERNELS = ["kernels-simd128.wasm", "kernels-relaxed-simd.wasm"]
+/** Packages that a page may carry; any other that slips in is an error. */
+const PACKAGES = ["@huggingface/jinja", "@huggingface/tokenizers", "zod"]
 /** Packages that run in Node only. */
 const NODE_PACKAGES = /^(?:sharp|@img\/|commander)/
 
@@ -55,6 +57,7 @@ export async function buildBrowser(out = join(root, "dist/browser"), more = {}) 
     platform: "browser",
     target: "es2022",
     noExternal: [/./],
+    inlineOnly: PACKAGES,
     minify: true,
     dts: false,
     clean: true,
