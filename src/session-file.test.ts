@@ -245,7 +245,12 @@ describe("a file that is not what it says", () => {
     ["has a huge one", ({ tensors }) => (ints(tensors["held.positions"])[5] = 2 ** 30), "bad_input", /1073741824/],
     ["has hashes that are none", ({ about }) => (about.imageHashes = [5]), "bad_input", /hashes of images/],
     ["has no messages", ({ about }) => (about.messages = "hi"), "bad_input", /list of messages/],
-    ["has other messages", ({ about }) => (about.messages = [{ role: "root", content: "" }]), "bad_input", /role "root"/],
+    [
+      "has other messages",
+      ({ about }) => (about.messages = [{ role: "root", content: "" }]),
+      "bad_input",
+      /role "root"/,
+    ],
     [
       "shows no picture",
       ({ about }) => (about.messages = [{ role: "user", content: "" }]),
