@@ -7,10 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// What TypeScript calls. A WebAssembly module exports it by name; a native build has every instruction set in one binary,
+// each in a namespace of its own, and looks names up in a table (node/isa.cpp).
 #ifdef __wasm__
-#define ISAAC_EXPORT(name) __attribute__((export_name(#name), used))
+#define ISAAC_EXPORT(name) extern "C" __attribute__((export_name(#name), used))
 #else
-#define ISAAC_EXPORT(name) __attribute__((visibility("default"), used))
+#define ISAAC_EXPORT(name) static
 #endif
 
 // One argument. TypeScript writes every number, pointers included, as a double: 2^53 is enough for both, and a struct
@@ -28,7 +30,9 @@ struct Arg {
 };
 
 #define ISAAC_KERNEL(name, Args) \
-  extern "C" ISAAC_EXPORT(name) void name(const Args* a, int first, int end, [[maybe_unused]] int thread)
+  ISAAC_EXPORT(name) void name(const Args* a, int first, int end, [[maybe_unused]] int thread)
+// A size that TypeScript must know, of nothing or of one whole number: ISAAC_SIZE(panel_columns) int panel_columns() { … }
+#define ISAAC_SIZE(name) ISAAC_EXPORT(name)
 
 // How numbers are stored; the values are those of src/ops/cpu/kernels.ts.
 enum Stored { STORED_F32 = 0, STORED_BF16 = 1 };

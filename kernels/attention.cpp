@@ -20,8 +20,8 @@ constexpr int QUERY_PANELS = 4;
 constexpr int QUERY_ROWS = QUERY_PANELS * PANEL;
 constexpr float LOWEST = -3.402823466e38f;
 
-extern "C" ISAAC_EXPORT(kv_block_tokens) int kv_block_tokens() { return KV_BLOCK; }
-extern "C" ISAAC_EXPORT(query_rows) int query_rows() { return QUERY_ROWS; }
+ISAAC_SIZE(kv_block_tokens) int kv_block_tokens() { return KV_BLOCK; }
+ISAAC_SIZE(query_rows) int query_rows() { return QUERY_ROWS; }
 
 // Vectors in a tile of attend_few with MR rows: few rows need more of them to have enough sums under way.
 template <int MR>
@@ -35,7 +35,7 @@ constexpr int FEW_COLUMNS = few_vectors<1>() * LANES;
 constexpr int panel_state(int head_dim) { return (2 * head_dim + 3) * PANEL; }
 
 // Floats of scratch memory that a thread needs for either kernel.
-extern "C" ISAAC_EXPORT(attention_scratch) int attention_scratch(int head_dim) {
+ISAAC_SIZE(attention_scratch) int attention_scratch(int head_dim) {
   int widened = 2 * head_dim * KV_BLOCK + FEW_COLUMNS;
   int many = QUERY_PANELS * panel_state(head_dim) + KV_BLOCK * PANEL;
   int few = TILE_ROWS * (2 * head_dim + FEW_COLUMNS + 2 * KV_BLOCK);
@@ -345,7 +345,7 @@ ISAAC_INLINE void attend_heads(const AttendArgs* a, const Queries& query, int kv
 }
 
 // Floats that must follow the last block, see step 3 above.
-extern "C" ISAAC_EXPORT(kv_block_slack) int kv_block_slack() { return FEW_COLUMNS; }
+ISAAC_SIZE(kv_block_slack) int kv_block_slack() { return FEW_COLUMNS; }
 
 // A part is one query and one key/value head with the heads that share it.
 ISAAC_KERNEL(attend_few, AttendArgs) {

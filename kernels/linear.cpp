@@ -21,10 +21,10 @@ constexpr int K_CHUNK = 512;
 constexpr int LINEAR_ROWS = 256;
 
 // TypeScript sizes buffers by these.
-extern "C" ISAAC_EXPORT(panel_columns) int panel_columns() { return PANEL; }
-extern "C" ISAAC_EXPORT(tile_rows) int tile_rows() { return TILE_ROWS; }
-extern "C" ISAAC_EXPORT(linear_rows) int linear_rows() { return LINEAR_ROWS; }
-extern "C" ISAAC_EXPORT(k_multiple) int k_multiple() { return K_MULTIPLE; }
+ISAAC_SIZE(panel_columns) int panel_columns() { return PANEL; }
+ISAAC_SIZE(tile_rows) int tile_rows() { return TILE_ROWS; }
+ISAAC_SIZE(linear_rows) int linear_rows() { return LINEAR_ROWS; }
+ISAAC_SIZE(k_multiple) int k_multiple() { return K_MULTIPLE; }
 
 // ── Packing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

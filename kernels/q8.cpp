@@ -40,8 +40,8 @@ ISAAC_INLINE size_t panel_bytes_of(int in) {
 ISAAC_INLINE int row_bytes_of(int in) { return groups_of(in) * 8 + steps_of(in) * DOT_INPUT_BYTES; }
 
 // TypeScript sizes buffers by these.
-extern "C" ISAAC_EXPORT(q8_tile_rows) int q8_tile_rows() { return DOT_ROWS; }
-extern "C" ISAAC_EXPORT(q8_row_bytes) int q8_row_bytes(int in) { return row_bytes_of(in); }
+ISAAC_SIZE(q8_tile_rows) int q8_tile_rows() { return DOT_ROWS; }
+ISAAC_SIZE(q8_row_bytes) int q8_row_bytes(int in) { return row_bytes_of(in); }
 
 // ── Quantising ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

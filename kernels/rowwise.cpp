@@ -100,7 +100,7 @@ ISAAC_KERNEL(rope, RopeArgs) {
 // ── Elementwise: a part is a run of ELEMENTS numbers ────────────────────────────────────────────────────────────────
 
 constexpr int ELEMENTS = 4096;
-extern "C" ISAAC_EXPORT(part_elements) int part_elements() { return ELEMENTS; }
+ISAAC_SIZE(part_elements) int part_elements() { return ELEMENTS; }
 
 struct MapArgs {
   Arg x, y, out;  // y is 0 for functions of one tensor
