@@ -8,10 +8,18 @@ export { loadEngine, nodePlatform, openModel } from "./engine-node"
 export { IsaacError, isIsaacError, plainText } from "./errors"
 export { Generation, type GenerationReport, type Vocabulary } from "./generate/generation"
 export { Sampler, type SamplingOptions } from "./generate/sampler"
-export { Session } from "./generate/session"
+export { LARGEST_CHUNK, Session } from "./generate/session"
 export { SessionPool } from "./generate/session-pool"
 export { IsaacEngine } from "./isaac"
-export { type DecoderCache, type ForwardHooks, type IsaacConfig, IsaacModel, parseConfig, planMemory } from "./model"
+export {
+  type DecoderCache,
+  type ForwardHooks,
+  type ForwardInput,
+  type IsaacConfig,
+  IsaacModel,
+  parseConfig,
+  planMemory,
+} from "./model"
 export { checkParameters } from "./model/parameters"
 export type { Backend, BackendInfo, StoredType, Tensor } from "./ops/backend"
 export { enableRelaxedSimd } from "./ops/cpu/load-wasm-node"
@@ -31,6 +39,7 @@ export {
 } from "./processor"
 export { decodeImage } from "./processor/decode-image-node"
 export { type ReadImageOptions, readImage } from "./processor/image-source-node"
+export { MAX_PIXELS } from "./processor/rgb-image"
 export { createEvent, type Event, Stream, TensorStream } from "./stream"
 export { PRESETS } from "./synth/presets"
 export type { SynthDtype } from "./synth/random-weights"

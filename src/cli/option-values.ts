@@ -1,6 +1,7 @@
 /** Checks for option values. What they throw becomes a usage error that names the option and the value. */
 
 import { InvalidArgumentError } from "commander"
+import { MAX_PIXELS } from "../internal"
 
 /** A whole number of at least `min`. */
 export function wholeNumber(min: number): (text: string) => number {
@@ -26,6 +27,17 @@ export function numberWithin(min: number, max: number, above = false): (text: st
     }
     return value
   }
+}
+
+/** "480x640": a picture's height and width, both at least 1. */
+export function pictureSize(text: string): { readonly height: number; readonly width: number } {
+  const [, height, width] = (/^(\d+)[x×](\d+)$/i.exec(text) ?? []).map(Number)
+  if (!(height >= 1 && width >= 1 && height * width <= MAX_PIXELS)) {
+    throw new InvalidArgumentError(
+      `HEIGHTxWIDTH is needed, such as 480x640, of at most ${MAX_PIXELS / 1e6} million pixels.`,
+    )
+  }
+  return { height, width }
 }
 
 /** A file name with one of these endings, e.g. [".png", ".svg"]. */

@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs"
 import { Command } from "commander"
 import { addAsk } from "./ask"
+import { addBench } from "./bench"
 import { addConvert } from "./convert"
 import { addDoctor } from "./doctor"
 import { EXIT, reportFailure } from "./failure"
@@ -38,6 +39,7 @@ function createProgram(terminal: Terminal): Command {
   addTrace(program, terminal)
   addInspect(program, terminal)
   addConvert(program, terminal)
+  addBench(program, terminal)
   addDoctor(program, terminal)
   addSynth(program, terminal)
   return program
