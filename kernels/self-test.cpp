@@ -4,9 +4,11 @@
 #include "abi.h"
 #include "simd.h"
 
+ISAAC_SIZE(vector_lanes) int vector_lanes() { return LANES; }
+
 struct SelfTestArgs {
-  Arg x, y;  // for self_test_fma: float [n·LANES]; for self_test_dot: int8 [n·16], y in 0 … 127
-  Arg out;   // the sums: float [LANES] or int32 [4]
+  Arg x, y;  // for self_test_fma: float [n·LANES]; for self_test_dot: int8 [n·LANES·4], y in 0 … 127
+  Arg out;   // the sums: float [LANES] or int32 [LANES]
   Arg n;
 };
 
@@ -21,22 +23,17 @@ ISAAC_KERNEL(self_test_fma, SelfTestArgs) {
   }
 }
 
-#if defined(__wasm_relaxed_simd__)
-typedef int32_t i32x4 __attribute__((vector_size(16)));
-typedef int32_t i32x4_memory __attribute__((vector_size(16), aligned(1), may_alias));
-typedef signed char i8x16 __attribute__((vector_size(16)));
-typedef signed char i8x16_memory __attribute__((vector_size(16), aligned(1), may_alias));
-
-// Each of four sums gathers the products of four neighbouring int8, n times.
+#if defined(__wasm_relaxed_simd__) || !defined(__wasm__)
+// Each of LANES sums gathers the products of four neighbouring int8, n times.
 ISAAC_KERNEL(self_test_dot, SelfTestArgs) {
   for (int part = first; part < end; part++) {
-    i32x4 sum = {};
+    vi sum = {};
     for (int i = 0; i < a->n.i(); i++) {
-      i8x16 x = *reinterpret_cast<const i8x16_memory*>(a->x.ptr<const signed char>() + i * 16);
-      i8x16 y = *reinterpret_cast<const i8x16_memory*>(a->y.ptr<const signed char>() + i * 16);
-      sum = __builtin_wasm_relaxed_dot_i8x16_i7x16_add_s_i32x4(x, y, sum);
+      vi x = load_ints(a->x.ptr<const char>() + i * LANES * 4);
+      vi y = load_ints(a->y.ptr<const char>() + i * LANES * 4);
+      sum = dot(sum, y, x);
     }
-    *reinterpret_cast<i32x4_memory*>(a->out.ptr<int32_t>()) = sum;
+    store_ints(a->out.ptr<int32_t>(), sum);
   }
 }
 #endif

@@ -1,12 +1,12 @@
 /** The backends that there are in Node. */
 
-import { IsaacError } from "../errors"
 import { type Candidates, chooseBackend, type Selection, type SelectOptions } from "./select"
 
 /** Loaded only when tried. */
 const CANDIDATES: Candidates = {
-  native: async () => {
-    throw new IsaacError("backend_unavailable", "not built: this version has no native kernels")
+  native: async ({ threads, abort }, note) => {
+    const { createNativeBackend } = await import("./cpu/load-native-node")
+    return createNativeBackend({ threads, abort, onNote: note })
   },
   wasm: async ({ threads, abort }, note) => {
     const { createWasmBackend } = await import("./cpu/load-wasm-node")
