@@ -5,5 +5,6 @@
 #include "linear.cpp"
 #include "logits.cpp"
 #include "q8.cpp"
+#include "q4.cpp"  // after q8, whose activations it takes
 #include "rowwise.cpp"
 #include "self-test.cpp"

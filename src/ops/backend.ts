@@ -8,13 +8,11 @@
  * `ops/reference/` is the definition of every operation; `conformance.ts` holds every other backend to it.
  */
 
-export {
-  packedBytes,
-  Q8_ARITHMETIC,
-  Q8_BITS,
-  Q8_GROUP,
-  Q8_PANEL,
-} from "./q8-layout"
+import type { PackedSource } from "./packed-layout"
+
+export { isPacked, PACKED, type PackedSource, type PackedType, packedBytes, packedTypeOf } from "./packed-layout"
+export { Q4_ARITHMETIC } from "./q4-layout"
+export { Q8_ARITHMETIC, Q8_BITS, Q8_GROUP, Q8_PANEL } from "./q8-layout"
 
 /** A dense float32 activation on a backend: a handle, its numbers are reached by `Backend.read` only. */
 export interface Tensor {
@@ -35,8 +33,8 @@ export interface Weight {
 /** Checkpoint dtypes of plain numbers, row-major. */
 export type NumberType = "F32" | "F16" | "BF16"
 
-/** What a weight can be loaded from: plain numbers, or a q8 weight packed as in q8-layout.ts. */
-export type SourceType = NumberType | "Q8"
+/** What a weight can be loaded from: plain numbers, or the panels of a weight packed as in q8-layout.ts or q4-layout.ts. */
+export type SourceType = NumberType | PackedSource
 
 export type Activation = "silu" | "gelu_tanh"
 
@@ -128,20 +126,21 @@ export interface Backend {
 
   /**
    * Pack a checkpoint matrix [out, in] (little-endian, row-major) for `linear` and `embed`: createWeight and writeWeight
-   * in one. As q8, numbers are quantised (see reference/quantisation.ts); "Q8" bytes become a q8 weight only.
+   * in one. As q8 and q4, numbers are quantised (see reference/quantisation.ts); "Q8" bytes become a q8 weight only, "Q4"
+   * bytes a q4 weight.
    */
   loadWeight(bytes: Uint8Array, source: SourceType, shape: readonly [number, number], stored: StoredType): Weight
   /** A weight of zeros, to be filled by `writeWeight` in blocks: one that is too large to be in memory twice. */
   createWeight(shape: readonly [number, number], stored: StoredType): Weight
   /**
    * Fill rows of a weight, from `firstRow` on, a multiple of Q8_PANEL. `bytes` holds whole rows [rows, in], a multiple of
-   * Q8_PANEL of them unless they end with the weight's last one; from "Q8" the panels of these rows (q8 weights only),
-   * whose numbers and scales are checked: not_finite, bad_input.
+   * Q8_PANEL of them unless they end with the weight's last one; from "Q8" or "Q4" the panels of these rows (weights of
+   * that type only), whose numbers and scales are checked: not_finite, bad_input.
    */
   writeWeight(w: Weight, firstRow: number, bytes: Uint8Array, source: SourceType): void
   /**
-   * The panels of a q8 weight, `packedBytes` in all: the same bytes on every backend. `loadWeight` takes them back as
-   * "Q8". Throws unsupported for other storage types.
+   * The panels of a q8 or q4 weight, `packedBytes` in all: the same bytes on every backend. `loadWeight` takes them back
+   * as "Q8" or "Q4". Throws unsupported for other storage types.
    */
   readWeight(w: Weight): Promise<Uint8Array>
 

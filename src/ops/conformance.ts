@@ -13,7 +13,7 @@ import { causalAttentionTests } from "./conformance/causal-attention"
 import { linearTests } from "./conformance/linear"
 import { logitsTests } from "./conformance/logits"
 import { memoryTests } from "./conformance/memory"
-import { q8Tests } from "./conformance/q8"
+import { packedTests } from "./conformance/packed"
 import { Rig } from "./conformance/rig"
 import { elementwiseTests, normTests, ropeTests, rowTests } from "./conformance/rowwise"
 import { varlenAttentionTests } from "./conformance/varlen-attention"
@@ -29,10 +29,12 @@ export function backendConformance(name: string, create: () => Promise<Backend>)
       expect(info.stored).toContain("f32")
       expect(info.stored).toContain("bf16")
       expect(info.stored).toContain("q8")
+      expect(info.stored).toContain("q4")
     })
     memoryTests(rig)
     linearTests(rig)
-    q8Tests(rig)
+    packedTests(rig, "q8")
+    packedTests(rig, "q4")
     normTests(rig)
     ropeTests(rig)
     elementwiseTests(rig)

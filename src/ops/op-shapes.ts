@@ -17,7 +17,8 @@ import type {
   Tensor,
   Weight,
 } from "./backend"
-import { packedBytes, Q8_PANEL, q8PanelBytes } from "./q8-layout"
+import { isPacked, PACKED, type PackedType, packedBytes, packedTypeOf } from "./packed-layout"
+import { Q8_PANEL } from "./q8-layout"
 
 /** Product of the sizes: how many numbers a shape holds. */
 export function sizeOf(shape: readonly number[]): number {
@@ -104,11 +105,13 @@ export function checkWeightShape(op: string, shape: readonly [number, number]): 
 }
 
 function checkSource(op: string, source: SourceType, stored: StoredType): void {
-  if (source === "Q8") {
-    if (stored === "q8") return
-    throw new IsaacError("unsupported", `${op}: packed q8 bytes make a q8 weight, not one that is kept as ${stored}`)
+  const packed = packedTypeOf(source)
+  if (packed !== undefined) {
+    if (stored === packed) return
+    const what = `packed ${packed} bytes make a ${packed} weight`
+    throw new IsaacError("unsupported", `${op}: ${what}, not one that is kept as ${stored}`)
   }
-  if (!Object.hasOwn(SOURCE_BYTES, source)) throw bad(op, `${source} is none of F32, F16, BF16, Q8`)
+  if (!Object.hasOwn(SOURCE_BYTES, source)) throw bad(op, `${source} is none of F32, F16, BF16, Q8, Q4`)
 }
 
 /** All bytes of a matrix at once. */
@@ -120,7 +123,8 @@ export function checkWeight(
 ): void {
   checkWeightShape("loadWeight", shape)
   checkSource("loadWeight", source, stored)
-  const expected = source === "Q8" ? packedBytes(shape, "q8") : sizeOf(shape) * SOURCE_BYTES[source]
+  const packed = packedTypeOf(source)
+  const expected = packed ? packedBytes(shape, packed) : sizeOf(shape) * SOURCE_BYTES[source as NumberType]
   if (bytes.byteLength !== expected) {
     throw bad(
       "loadWeight",
@@ -136,8 +140,8 @@ export function checkWriteWeight(w: Weight, firstRow: number, bytes: Uint8Array,
   if (!isCount(firstRow) || firstRow % Q8_PANEL !== 0) {
     throw bad("writeWeight", `${firstRow} is no first row for ${matrix}: multiples of ${Q8_PANEL} are`)
   }
-  const packed = source === "Q8"
-  const unitBytes = packed ? q8PanelBytes(inner) : inner * SOURCE_BYTES[source]
+  const packed = packedTypeOf(source)
+  const unitBytes = packed ? PACKED[packed].panelBytes(inner) : inner * SOURCE_BYTES[source as NumberType]
   const units = unitBytes === 0 ? bytes.byteLength : bytes.byteLength / unitBytes
   if (!isCount(units) || (unitBytes === 0 && units > 0)) {
     const what = packed ? `panels of ${Q8_PANEL} rows` : "rows"
@@ -152,18 +156,22 @@ export function checkWriteWeight(w: Weight, firstRow: number, bytes: Uint8Array,
   }
 }
 
-/** `readWeight` is for files, which hold panels of q8 or the checkpoint's own numbers. */
-export function checkReadWeight(w: Weight): void {
-  if (w.stored === "q8") return
-  throw new IsaacError("unsupported", `readWeight: only q8 weights can be read back, this one is kept as ${w.stored}`)
+/** `readWeight` is for files, which hold packed panels or the checkpoint's own numbers. Returns the weight's type. */
+export function checkReadWeight({ stored }: Weight): PackedType {
+  if (isPacked(stored)) return stored
+  const which = Object.keys(PACKED).join(" and ")
+  throw new IsaacError(
+    "unsupported",
+    `readWeight: only ${which} weights can be read back, this one is kept as ${stored}`,
+  )
 }
 
 /** The error for packed bytes that no packing has made. */
-export function damagedPanels(code: "bad_input" | "not_finite"): IsaacError {
+export function damagedPanels(stored: PackedType, code: "bad_input" | "not_finite"): IsaacError {
   const what = code === "not_finite" ? "a scale that is no finite number" : "a number of more than 7 bits"
   return new IsaacError(
     code,
-    `writeWeight: these packed q8 bytes hold ${what}. They are damaged: convert the original checkpoint again`,
+    `writeWeight: these packed ${stored} bytes hold ${what}. They are damaged: convert the original checkpoint again`,
   )
 }
 

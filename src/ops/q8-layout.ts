@@ -12,8 +12,6 @@
  * set compute exactly: they multiply an unsigned byte by a signed one, and some add two such products in 16 bits.
  */
 
-import type { StoredType } from "./backend"
-
 /** Bits of a number. */
 export const Q8_BITS = 7
 /** Inputs that share a scale. */
@@ -37,21 +35,4 @@ export const Q8_GROUP_BYTES = Q8_SCALE_BYTES + Q8_PANEL * Q8_GROUP
 /** Bytes of a panel of a matrix with rows of `inner` numbers. */
 export function q8PanelBytes(inner: number): number {
   return Math.ceil(inner / Q8_GROUP) * Q8_SCALE_BYTES + Q8_PANEL * 4 * Math.ceil(inner / 4)
-}
-
-/**
- * Bytes of a packed weight: for q8 exactly those of `Backend.readWeight`, in memory and in files; for f32 and bf16 those
- * of the numbers, to which a backend may add a few rows and columns of padding. q4 is not there yet: an estimate.
- */
-export function packedBytes([out, inner]: readonly [out: number, in_: number], stored: StoredType): number {
-  switch (stored) {
-    case "f32":
-      return out * inner * 4
-    case "bf16":
-      return out * inner * 2
-    case "q8":
-      return Math.ceil(out / Q8_PANEL) * q8PanelBytes(inner)
-    case "q4":
-      return out * (Math.ceil(inner / 2) + 2 * Math.ceil(inner / 64))
-  }
 }

@@ -43,7 +43,7 @@ import {
   checkWriteWeight,
   sizeOf,
 } from "../op-shapes"
-import { packedBytes } from "../q8-layout"
+import { packedBytes } from "../packed-layout"
 import { CpuKvCache, runCausalAttention, runVarlenAttention } from "./attention"
 import type { Engine } from "./engine"
 import { ACTIVATION_CODE } from "./kernels"
@@ -156,8 +156,7 @@ export class CpuBackend implements Backend {
 
   async readWeight(w: Weight): Promise<Uint8Array> {
     const { pointer, shape } = this.openWeight("readWeight", w)
-    checkReadWeight(w)
-    return new Uint8Array(this.engine.bytes(pointer, packedBytes(shape, "q8")))
+    return new Uint8Array(this.engine.bytes(pointer, packedBytes(shape, checkReadWeight(w))))
   }
 
   // ── Operations ────────────────────────────────────────────────────────────────────────────────────────────────

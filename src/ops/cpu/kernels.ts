@@ -32,6 +32,10 @@ export const KERNELS = {
   quantise_rows: ["x", "target", "rows", "in"],
   linear_q8: ["x", "weight", "out", "bias", "residual", "activation", "rows", "columns", "in"],
   layer_norm: ["x", "weight", "bias", "out", "width", "eps"],
+  pack_q4: ["source", "sourceType", "target", "rows", "in"],
+  check_q4: ["weight", "flags", "in"],
+  embed_q4: ["ids", "weight", "in", "out"],
+  linear_q4: ["x", "weight", "out", "bias", "residual", "activation", "rows", "columns", "in"],
   rms_norm: ["x", "weight", "out", "width", "eps"],
   rope: ["x", "cos", "sin", "heads", "headDim"],
   silu_map: ["x", "y", "out", "size"],
@@ -71,7 +75,7 @@ export interface KernelSizes {
   readonly linearRows: number
   /** Packed rows are padded with zeros to a multiple of this. */
   readonly kMultiple: number
-  /** Most rows in a tile of a product with a q8 weight. */
+  /** Most rows in a tile of a product with a q8 or q4 weight. */
   readonly q8TileRows: number
   /** Bytes of a row of `inner` activations, quantised. */
   q8RowBytes(inner: number): number

@@ -1,18 +1,19 @@
 /** Weight matrices packed in panels for the kernels. What depends on the storage type is in its own file. */
 
 import { IsaacError } from "../../errors"
-import type { SourceType, StoredType, Weight } from "../backend"
+import type { NumberType, SourceType, StoredType, Weight } from "../backend"
 import { checkWeightShape, formatShape, SOURCE_BYTES } from "../op-shapes"
-import { packedBytes, Q8_PANEL } from "../q8-layout"
+import { isPacked, packedBytes, packedTypeOf } from "../packed-layout"
+import { Q8_PANEL } from "../q8-layout"
 import { Allocator } from "./allocator"
 import type { Engine } from "./engine"
 import { embedFloats, type FloatWeight, floatBytes, multiplyFloats, packFloats, paddedInner } from "./float-weight"
 import type { LinearJob } from "./linear-job"
-import { embedQ8, multiplyQ8, packQ8, writePanels } from "./q8-weight"
+import { embedQuantised, multiplyQuantised, packPanels, type QuantisedWeight, writePanels } from "./quantised-weight"
 import type { TensorMemory } from "./tensor-memory"
 
 /** The storage types there are. */
-export const STORED = ["f32", "bf16", "q8"] as const
+export const STORED = ["f32", "bf16", "q8", "q4"] as const
 
 /** Bytes of a checkpoint's matrix that are copied in at a time while packing. */
 const CHUNK_BYTES = 8 << 20
@@ -31,8 +32,12 @@ export class CpuWeight implements Weight {
   ) {}
 }
 
+function isQuantised(w: CpuWeight): w is CpuWeight & QuantisedWeight {
+  return isPacked(w.stored)
+}
+
 function isFloat(w: CpuWeight): w is CpuWeight & FloatWeight {
-  return w.stored !== "q8"
+  return !isPacked(w.stored)
 }
 
 /** A new weight whose numbers are yet to be written: `write` does it; if it throws, there is no weight. */
@@ -54,7 +59,7 @@ export function createWeight(
     )
   }
   const shape = [size[0], size[1]] as const
-  const bytes = Allocator.rounded(type === "q8" ? packedBytes(shape, type) : floatBytes(engine, shape, type))
+  const bytes = Allocator.rounded(isPacked(type) ? packedBytes(shape, type) : floatBytes(engine, shape, type))
   const pointer = memory.allocator.allocate(bytes, `${op}: a weight ${formatShape(shape)}`)
   try {
     const w = new CpuWeight(shape, type, bytes, pointer, paddedInner(engine, shape[1]), memory)
@@ -75,11 +80,12 @@ export function writeWeight(
   source: Uint8Array,
   sourceType: SourceType,
 ): void {
-  if (sourceType === "Q8") {
+  if (isQuantised(w) && packedTypeOf(sourceType) !== undefined) {
     writePanels(engine, memory, w, firstRow, source)
     return
   }
-  const rowBytes = w.shape[1] * SOURCE_BYTES[sourceType]
+  const numbers = sourceType as NumberType
+  const rowBytes = w.shape[1] * SOURCE_BYTES[numbers]
   const rows = rowBytes === 0 ? 0 : source.byteLength / rowBytes
   // A multiple of every panel's outputs.
   const step = Math.max(1, Math.floor(CHUNK_BYTES / Math.max(1, rowBytes * Q8_PANEL))) * Q8_PANEL
@@ -88,8 +94,8 @@ export function writeWeight(
     for (let first = 0; first < rows; first += step) {
       const count = Math.min(step, rows - first)
       engine.bytes(chunk, count * rowBytes).set(source.subarray(first * rowBytes, (first + count) * rowBytes))
-      if (isFloat(w)) packFloats(engine, w, firstRow + first, chunk, sourceType, count)
-      else packQ8(engine, w, firstRow + first, chunk, sourceType, count)
+      if (isFloat(w)) packFloats(engine, w, firstRow + first, chunk, numbers, count)
+      else if (isQuantised(w)) packPanels(engine, w, firstRow + first, chunk, numbers, count)
     }
   })
 }
@@ -97,10 +103,10 @@ export function writeWeight(
 /** Rows of the table → out [count, in]; `ids` is a pointer. */
 export function runEmbed(engine: Engine, w: CpuWeight, ids: number, count: number, out: number): void {
   if (isFloat(w)) embedFloats(engine, w, ids, count, out)
-  else embedQ8(engine, w, ids, count, out)
+  else if (isQuantised(w)) embedQuantised(engine, w, ids, count, out)
 }
 
 export function runLinear(engine: Engine, memory: TensorMemory, w: CpuWeight, job: LinearJob): void {
   if (isFloat(w)) multiplyFloats(engine, memory, w, job)
-  else multiplyQ8(engine, memory, w, job)
+  else if (isQuantised(w)) multiplyQuantised(engine, memory, w, job)
 }

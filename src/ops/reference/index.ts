@@ -52,7 +52,7 @@ import { embed, linear } from "./linear"
 import { argmax, logSoftmax, topK } from "./logits"
 import { HostTensor, Memory } from "./memory"
 import { layerNorm, rmsNorm } from "./norms"
-import { createWeight, type PackedWeight, type Q8Weight, STORED, writeWeight } from "./packed-weight"
+import { createWeight, type PackedWeight, type QuantisedWeight, STORED, writeWeight } from "./packed-weight"
 import { rope } from "./rope"
 import { concatRows, gatherRows } from "./rows"
 
@@ -161,7 +161,7 @@ class ReferenceBackend implements Backend {
   async readWeight(w: Weight): Promise<Uint8Array> {
     const weight = this.openWeight("readWeight", w)
     checkReadWeight(w)
-    return (weight as Q8Weight).data.slice()
+    return (weight as QuantisedWeight).data.slice()
   }
 
   private keep(w: PackedWeight): Weight {

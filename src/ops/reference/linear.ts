@@ -3,7 +3,7 @@
 import type { Activation } from "../backend"
 import { Q8_GROUP } from "../q8-layout"
 import { activate } from "./elementwise"
-import { type PackedWeight, type Q8Weight, unpackRows } from "./packed-weight"
+import { type PackedWeight, type QuantisedWeight, unpackRows } from "./packed-weight"
 import { quantiseRows, unpackColumn } from "./quantisation"
 
 /** Weight rows unpacked at a time: each is read once for all of x, and their sums are independent of each other. */
@@ -32,8 +32,8 @@ export function linear(
     if (residual) y += residual[t * N + n]
     out[t * N + n] = y
   }
-  if (w.stored === "q8") {
-    multiplyQ8(x, T, w, finish)
+  if (w.stored === "q8" || w.stored === "q4") {
+    multiplyQuantised(x, T, w, finish)
     return
   }
   const wide = new Float64Array(x)
@@ -72,10 +72,10 @@ function dotPanel(x: Float64Array, at: number, panel: Float32Array, K: number, s
  * Σ over groups of (x's scale · weight's scale) · (Σ over the group of whole numbers' products), for each row t of x and
  * each output n. The inner sums are exact whatever the order.
  */
-function multiplyQ8(
+function multiplyQuantised(
   x: Float32Array,
   T: number,
-  w: Q8Weight,
+  w: QuantisedWeight,
   finish: (t: number, n: number, sum: number) => void,
 ): void {
   const [N, K] = w.shape
@@ -84,7 +84,7 @@ function multiplyQ8(
   const column = new Int8Array(K)
   const scales = new Float32Array(groups)
   for (let n = 0; n < N; n++) {
-    unpackColumn(w.data, n, K, column, scales)
+    unpackColumn(w.stored, w.data, n, K, column, scales)
     for (let t = 0; t < T; t++) {
       let sum = 0
       for (let group = 0; group < groups; group++) {

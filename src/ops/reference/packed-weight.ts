@@ -1,9 +1,10 @@
-/** Weight matrices as the reference keeps them: row-major in their storage type; q8 in its panels. */
+/** Weight matrices as the reference keeps them: row-major in their storage type; q8 and q4 in their panels. */
 
 import { IsaacError } from "../../errors"
-import type { SourceType, StoredType, Weight } from "../backend"
+import type { NumberType, SourceType, StoredType, Weight } from "../backend"
 import { checkWeightShape } from "../op-shapes"
-import { packedBytes, Q8_GROUP, Q8_PANEL, q8PanelBytes } from "../q8-layout"
+import { PACKED, type PackedType, packedBytes, packedTypeOf } from "../packed-layout"
+import { Q8_GROUP, Q8_PANEL } from "../q8-layout"
 import { decodeFloats, decodeToBf16 } from "./float-formats"
 import { checkPanels, packPanels, unpackColumn } from "./quantisation"
 
@@ -19,21 +20,27 @@ export interface Bf16Weight extends Weight {
   readonly data: Uint16Array
 }
 
-/** [out, in] in panels, see q8-layout.ts. */
-export interface Q8Weight extends Weight {
-  readonly stored: "q8"
+/** [out, in] in panels, see q8-layout.ts and q4-layout.ts. */
+export interface QuantisedWeight extends Weight {
+  readonly stored: PackedType
   readonly data: Uint8Array
 }
 
-/** One member for each storage type; what depends on the type switches on `stored`. */
-export type PackedWeight = F32Weight | Bf16Weight | Q8Weight
+/** What depends on the storage type switches on `stored`. */
+export type PackedWeight = F32Weight | Bf16Weight | QuantisedWeight
 
 /** The storage types there are. */
-export const STORED: readonly PackedWeight["stored"][] = ["f32", "bf16", "q8"]
+export const STORED: readonly PackedWeight["stored"][] = ["f32", "bf16", "q8", "q4"]
 
 /** See Backend.createWeight. */
 export function createWeight(op: string, size: readonly [number, number], stored: StoredType): PackedWeight {
   checkWeightShape(op, size)
+  if (!STORED.includes(stored)) {
+    throw new IsaacError(
+      "unsupported",
+      `${op}: the reference backend does not keep weights as ${stored}; it has ${STORED.join(", ")}`,
+    )
+  }
   const shape = [size[0], size[1]] as const
   const bytes = packedBytes(shape, stored)
   switch (stored) {
@@ -41,32 +48,26 @@ export function createWeight(op: string, size: readonly [number, number], stored
       return { shape, stored, data: new Float32Array(bytes / 4), bytes }
     case "bf16":
       return { shape, stored, data: new Uint16Array(bytes / 2), bytes }
-    case "q8":
-      return { shape, stored, data: new Uint8Array(bytes), bytes }
     default:
-      throw new IsaacError(
-        "unsupported",
-        `${op}: the reference backend does not keep weights as ${stored}; it has ${STORED.join(", ")}`,
-      )
+      return { shape, stored, data: new Uint8Array(bytes), bytes }
   }
 }
 
 /** See Backend.writeWeight; what is given was checked. */
 export function writeWeight(w: PackedWeight, firstRow: number, bytes: Uint8Array, source: SourceType): void {
   const inner = w.shape[1]
-  if (source === "Q8" || w.stored === "q8") {
-    const target = w.data as Uint8Array
-    const start = (firstRow / Q8_PANEL) * q8PanelBytes(inner)
-    if (source === "Q8") {
-      checkPanels(bytes, inner)
-      target.set(bytes, start)
+  if (w.stored === "q8" || w.stored === "q4") {
+    const start = (firstRow / Q8_PANEL) * PACKED[w.stored].panelBytes(inner)
+    if (packedTypeOf(source) !== undefined) {
+      checkPanels(w.stored, bytes, inner)
+      w.data.set(bytes, start)
     } else {
-      packPanels(bytes, source, inner, target.subarray(start))
+      packPanels(w.stored, bytes, source as NumberType, inner, w.data.subarray(start))
     }
   } else if (w.stored === "f32") {
-    w.data.set(decodeFloats(bytes, source), firstRow * inner)
+    w.data.set(decodeFloats(bytes, source as NumberType), firstRow * inner)
   } else {
-    w.data.set(decodeToBf16(bytes, source), firstRow * inner)
+    w.data.set(decodeToBf16(bytes, source as NumberType), firstRow * inner)
   }
 }
 
@@ -86,11 +87,12 @@ export function unpackRows(w: PackedWeight, first: number, count: number, out: F
       for (let i = 0; i < length; i++) bits[i] = data[start + i] << 16
       return
     }
-    case "q8": {
+    case "q8":
+    case "q4": {
       const numbers = new Int8Array(inner)
       const scales = new Float32Array(Math.ceil(inner / Q8_GROUP))
       for (let row = 0; row < count; row++) {
-        unpackColumn(w.data, first + row, inner, numbers, scales)
+        unpackColumn(w.stored, w.data, first + row, inner, numbers, scales)
         for (let i = 0; i < inner; i++) out[row * inner + i] = scales[Math.floor(i / Q8_GROUP)] * numbers[i]
       }
     }

@@ -1,27 +1,35 @@
-/** Weights kept as q8, in the panels of q8-layout.ts: see kernels/q8.cpp. */
+/** Weights kept as q8 or q4, in the panels of q8-layout.ts and q4-layout.ts: see kernels/q8.cpp and kernels/q4.cpp. */
 
 import type { NumberType } from "../backend"
 import { damagedPanels } from "../op-shapes"
-import { Q8_PANEL, q8PanelBytes } from "../q8-layout"
+import { PACKED, type PackedType } from "../packed-layout"
+import { Q8_PANEL } from "../q8-layout"
 import type { Engine } from "./engine"
 import { SOURCE_CODE } from "./kernels"
 import { balanced, type LinearJob } from "./linear-job"
 import type { TensorMemory } from "./tensor-memory"
 
-export interface Q8Weight {
+export interface QuantisedWeight {
   readonly shape: readonly [out: number, in_: number]
+  readonly stored: PackedType
   readonly pointer: number
 }
 
+/** The kernels of a type; those of one column take the same arguments. */
+const KERNELS_OF = {
+  q8: { pack: "pack_q8", check: "check_q8", embed: "embed_q8", linear: "linear_q8" },
+  q4: { pack: "pack_q4", check: "check_q4", embed: "embed_q4", linear: "linear_q4" },
+} as const
+
 /** Where the panel that begins with this row lies. */
-function panelAt(w: Q8Weight, row: number): number {
-  return w.pointer + (row / Q8_PANEL) * q8PanelBytes(w.shape[1])
+function panelAt(w: QuantisedWeight, row: number): number {
+  return w.pointer + (row / Q8_PANEL) * PACKED[w.stored].panelBytes(w.shape[1])
 }
 
 /** Quantise rows [rows, in] at the pointer `source` as the weight's rows from `firstRow` on, where a panel begins. */
-export function packQ8(
+export function packPanels(
   engine: Engine,
-  w: Q8Weight,
+  w: QuantisedWeight,
   firstRow: number,
   source: number,
   sourceType: NumberType,
@@ -30,7 +38,7 @@ export function packQ8(
   const inner = w.shape[1]
   const panels = Math.ceil(rows / Q8_PANEL)
   const args = { source, sourceType: SOURCE_CODE[sourceType], target: panelAt(w, firstRow), rows, in: inner }
-  engine.run("pack_q8", args, panels, panels * Q8_PANEL * inner * 20)
+  engine.run(KERNELS_OF[w.stored].pack, args, panels, panels * Q8_PANEL * inner * 20)
 }
 
 /**
@@ -40,29 +48,29 @@ export function packQ8(
 export function writePanels(
   engine: Engine,
   memory: TensorMemory,
-  w: Q8Weight,
+  w: QuantisedWeight,
   firstRow: number,
   panels: Uint8Array,
 ): void {
   const inner = w.shape[1]
   if (panels.byteLength === 0) return
   const target = panelAt(w, firstRow)
-  const count = panels.byteLength / q8PanelBytes(inner)
+  const count = panels.byteLength / PACKED[w.stored].panelBytes(inner)
   memory.borrow(({ bytes }) => {
     const flags = bytes(count * 4, "writeWeight: a flag for each panel")
     engine.bytes(target, panels.byteLength).set(panels)
-    engine.run("check_q8", { weight: target, flags, in: inner }, count, panels.byteLength)
+    engine.run(KERNELS_OF[w.stored].check, { weight: target, flags, in: inner }, count, panels.byteLength)
     const found = engine.ints(flags, count).reduce((all, flag) => all | flag, 0)
     if (found === 0) return
     engine.bytes(target, panels.byteLength).fill(0)
-    throw damagedPanels(found & 2 ? "not_finite" : "bad_input")
+    throw damagedPanels(w.stored, found & 2 ? "not_finite" : "bad_input")
   })
 }
 
 /** Rows of the table → out [count, in]; `ids` is a pointer. */
-export function embedQ8(engine: Engine, w: Q8Weight, ids: number, count: number, out: number): void {
+export function embedQuantised(engine: Engine, w: QuantisedWeight, ids: number, count: number, out: number): void {
   const inner = w.shape[1]
-  engine.run("embed_q8", { ids, weight: w.pointer, in: inner, out }, count, count * inner * 6)
+  engine.run(KERNELS_OF[w.stored].embed, { ids, weight: w.pointer, in: inner, out }, count, count * inner * 6)
 }
 
 /** Bytes of quantised activations that stay in a core's second cache beside the panel they are multiplied with. */
@@ -71,7 +79,7 @@ const BLOCK_BYTES = 480 << 10
 const BLOCK_ROWS = 256
 
 /** See LinearJob: a block of rows at a time. */
-export function multiplyQ8(engine: Engine, memory: TensorMemory, w: Q8Weight, job: LinearJob): void {
+export function multiplyQuantised(engine: Engine, memory: TensorMemory, w: QuantisedWeight, job: LinearJob): void {
   const { x, out, bias, residual, activation, rows } = job
   const [N, K] = w.shape
   const { q8TileRows } = engine.sizes
@@ -86,7 +94,7 @@ export function multiplyQ8(engine: Engine, memory: TensorMemory, w: Q8Weight, jo
       const tiles = Math.ceil(count / q8TileRows)
       engine.run("quantise_rows", { x: x + first * K * 4, target: quantised, rows: count, in: K }, tiles, count * K * 4)
       engine.run(
-        "linear_q8",
+        KERNELS_OF[w.stored].linear,
         {
           x: quantised,
           weight: w.pointer,
