@@ -5,13 +5,15 @@
 
 struct LimitArgs {
   Arg x;       // limit_read: floats [parts·count]
-  Arg out;     // float [LANES], so that the loop is not optimised away
+  Arg out;     // floats [threads, at least LANES]: a thread's is the operations of a step (limit_multiply, limit_dot)
   Arg count;   // limit_multiply, limit_dot: steps; limit_read: floats in a part, a multiple of 8·LANES
 };
 
 // Steps of twelve independent multiply-adds on registers: the arithmetic limit, 24·LANES operations a step.
 ISAAC_KERNEL(limit_multiply, LimitArgs) {
-  vf sums[12] = {};
+  vf sums[12];
+  // Different ones: twelve equal sums would be computed once.
+  for (int s = 0; s < 12; s++) sums[s] = splat(static_cast<float>(s));
   const vf y = load(a->x.ptr<const float>()), z = load(a->x.ptr<const float>() + LANES);
   for (int part = first; part < end; part++) {
     for (int i = a->count.i(); i > 0; i--) {
@@ -21,12 +23,15 @@ ISAAC_KERNEL(limit_multiply, LimitArgs) {
   }
   vf total = {};
   for (int s = 0; s < 12; s++) total += sums[s];
+  // Never so, but the compiler does not know and keeps the loop.
   if (total[0] == 1.5f) store(a->out.ptr<float>(), total);
+  a->out.ptr<float>()[thread] = 12 * 2 * LANES;
 }
 
 // The same with int8 dot products: 96·LANES operations a step.
 ISAAC_KERNEL(limit_dot, LimitArgs) {
-  vi sums[12] = {};
+  vi sums[12];
+  for (int s = 0; s < 12; s++) sums[s] = splat(s);
   const char* numbers = a->x.ptr<const char>();
   const DotInputs x = dot_inputs(numbers);
   for (int part = first; part < end; part++) {
@@ -40,6 +45,7 @@ ISAAC_KERNEL(limit_dot, LimitArgs) {
   vi total = {};
   for (int s = 0; s < 12; s++) total += sums[s];
   if (total[0] == 12345) store_ints(a->out.ptr<int32_t>(), total);
+  a->out.ptr<float>()[thread] = 12 * 2 * 4 * LANES;
 }
 
 // Reads a part from its first byte to its last: the memory limit.

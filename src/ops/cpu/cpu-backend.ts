@@ -44,9 +44,11 @@ import {
   sizeOf,
 } from "../op-shapes"
 import { packedBytes } from "../packed-layout"
+import type { MachineLimits } from "../roofline"
 import { CpuKvCache, runCausalAttention, runVarlenAttention } from "./attention"
 import type { Engine } from "./engine"
 import { ACTIVATION_CODE } from "./kernels"
+import { measureLimits } from "./machine-limits"
 import { CpuWeight, createWeight, runEmbed, runLinear, STORED, writeWeight } from "./packed-weight"
 import { CpuTensor, TensorMemory } from "./tensor-memory"
 
@@ -107,6 +109,12 @@ export class CpuBackend implements Backend {
   memory(): { used: number; peak: number } {
     const { used, peak } = this.mem.allocator
     return { used, peak }
+  }
+
+  /** What this machine can do at most, to compare operations with; takes half a second. */
+  limits(): MachineLimits {
+    this.mem.checkOpen("limits")
+    return measureLimits(this.engine, this.mem)
   }
 
   async dispose(): Promise<void> {
