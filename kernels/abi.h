@@ -35,6 +35,6 @@ struct Arg {
 #define ISAAC_SIZE(name) ISAAC_EXPORT(name)
 
 // How numbers are stored; the values are those of src/ops/cpu/kernels.ts.
-enum Stored { STORED_F32 = 0, STORED_BF16 = 1 };
+enum Stored { STORED_F32 = 0, STORED_BF16 = 1, STORED_INT8 = 2 };
 enum Source { SOURCE_F32 = 0, SOURCE_F16 = 1, SOURCE_BF16 = 2 };
 enum Activation { ACTIVATION_NONE = 0, ACTIVATION_SILU = 1, ACTIVATION_GELU = 2 };

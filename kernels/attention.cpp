@@ -1,8 +1,9 @@
 // Attention over blocks of keys and values.
 //
 // A block holds KV_BLOCK tokens. For each key/value head: keys [head_dim][KV_BLOCK], then values [KV_BLOCK][head_dim],
-// in f32 or bf16. The key/value cache consists of such blocks; packed images are written into temporary ones first, so
-// that one kernel serves both.
+// in f32, bf16 or int8. As int8, each key and each value of a token is whole numbers with one scale (see quantise.h), and
+// behind the head's values are the scales, f32: of keys [KV_BLOCK], of values [KV_BLOCK]. The key/value cache consists of
+// such blocks; packed images are written into temporary ones first, so that one kernel serves both.
 //
 // Softmax is computed block by block (a running maximum and sum per query, the result rescaled when the maximum grows),
 // in one of two ways that need no sum across lanes and no padding of the head size:
@@ -11,6 +12,7 @@
 
 #include "abi.h"
 #include "functions.h"
+#include "quantise.h"
 #include "simd.h"
 #include "tile.h"
 
@@ -42,6 +44,13 @@ ISAAC_SIZE(attention_scratch) int attention_scratch(int head_dim) {
   return widened + (many > few ? many : few);
 }
 
+// Bytes from a head of a block to the next.
+template <class T>
+ISAAC_INLINE size_t head_bytes(int dim) {
+  size_t scales = sizeof(T) == 1 ? 2 * KV_BLOCK * sizeof(float) : 0;
+  return static_cast<size_t>(2 * dim * KV_BLOCK) * sizeof(T) + scales;
+}
+
 // ── Writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 // `count` rows of k and v from `row` on go to a block, from token `offset` on.
@@ -56,8 +65,16 @@ struct KvWriteArgs {
   Arg stored;  // Stored
 };
 
-ISAAC_INLINE void put(float& target, float x) { target = x; }
-ISAAC_INLINE void put(uint16_t& target, float x) { target = to_bf16(x); }
+// A key or value of n numbers, to every `step`th place. Returns its scale, which only int8 has.
+ISAAC_INLINE float put(const float* x, int n, float* to, int step) {
+  for (int i = 0; i < n; i++) to[i * step] = x[i];
+  return 1.0f;
+}
+ISAAC_INLINE float put(const float* x, int n, uint16_t* to, int step) {
+  for (int i = 0; i < n; i++) to[i * step] = to_bf16(x[i]);
+  return 1.0f;
+}
+ISAAC_INLINE float put(const float* x, int n, int8_t* to, int step) { return quantise_to_bytes(x, n, to, step); }
 
 template <class T>
 ISAAC_INLINE void kv_write_parts(const KvWriteArgs* a, int first, int end) {
@@ -68,13 +85,15 @@ ISAAC_INLINE void kv_write_parts(const KvWriteArgs* a, int first, int end) {
     int head = part % kv_heads, count = write.count.i(), offset = write.offset.i();
     size_t from = static_cast<size_t>(write.row.i()) * stride + static_cast<size_t>(head) * dim;
     const float *k = a->k.ptr<const float>() + from, *v = a->v.ptr<const float>() + from;
-    T* keys = write.block.ptr<T>() + static_cast<size_t>(head) * 2 * dim * KV_BLOCK;
-    T* values = keys + dim * KV_BLOCK + offset * dim;
-    keys += offset;
-    for (int token = 0; token < count; token++) {
-      for (int d = 0; d < dim; d++) {
-        put(keys[d * KV_BLOCK + token], k[d]);
-        put(values[token * dim + d], v[d]);
+    T* keys = reinterpret_cast<T*>(write.block.ptr<char>() + head * head_bytes<T>(dim));
+    T* values = keys + dim * KV_BLOCK;
+    float* scales = reinterpret_cast<float*>(values + KV_BLOCK * dim);
+    for (int token = offset; token < offset + count; token++) {
+      float key_scale = put(k, dim, keys + token, KV_BLOCK);
+      float value_scale = put(v, dim, values + token * dim, 1);
+      if constexpr (sizeof(T) == 1) {
+        scales[token] = key_scale;
+        scales[KV_BLOCK + token] = value_scale;
       }
       k += stride;
       v += stride;
@@ -84,8 +103,11 @@ ISAAC_INLINE void kv_write_parts(const KvWriteArgs* a, int first, int end) {
 
 // A part is a write for one head.
 ISAAC_KERNEL(kv_write, KvWriteArgs) {
-  if (a->stored.i() == STORED_F32) kv_write_parts<float>(a, first, end);
-  else kv_write_parts<uint16_t>(a, first, end);
+  switch (a->stored.i()) {
+    case STORED_F32: return kv_write_parts<float>(a, first, end);
+    case STORED_BF16: return kv_write_parts<uint16_t>(a, first, end);
+    default: return kv_write_parts<int8_t>(a, first, end);
+  }
 }
 
 // ── Attending ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -97,7 +119,15 @@ struct Queries {
   int32_t position;  // of the first one in its sequence
   int32_t context;   // keys that the last one sees
   int32_t blocks;    // where the sequence's list of blocks starts
+  // attend_few: a range of a query's keys, in whole blocks, can be a query of its own. It has the list of blocks start
+  // where the range does, `context` counts its keys, and the result goes to this partial result, see partial_size; −1:
+  // these are all keys, and it goes to out.
+  int32_t partial;
 };
+
+// Floats of a head of a partial result: the weighted values [head_dim], the weights' sum, the largest score. Partial
+// results are [n][heads].
+constexpr int partial_size(int head_dim) { return head_dim + 2; }
 
 struct AttendArgs {
   Arg q, out;   // [tokens, heads·head_dim]
@@ -109,7 +139,92 @@ struct AttendArgs {
   Arg causal;  // 0: every query sees all of the context
   Arg scale;
   Arg scratch, scratch_size;  // floats, for each thread
+  Arg partials;               // see partial_size
 };
+
+// NV vectors of neighbouring numbers as floats.
+template <int NV>
+ISAAC_INLINE void load_stored(const float* p, vf* out) {
+  ISAAC_UNROLL
+  for (int v = 0; v < NV; v++) out[v] = load(p + v * LANES);
+}
+template <int NV>
+ISAAC_INLINE void load_stored(const uint16_t* p, vf* out) {
+  ISAAC_UNROLL
+  for (int v = 0; v < NV; v++) out[v] = load_bf16(p + v * LANES);
+}
+template <int NV>
+ISAAC_INLINE void load_stored(const int8_t* p, vf* out) {
+#if ISAAC_LANES == 4
+  // Eight bytes at a time: the narrowest that these instruction sets widen.
+  static_assert(NV % 2 == 0);
+  typedef int8_t bytes_memory __attribute__((vector_size(8), aligned(1), may_alias));
+  typedef int16_t halves __attribute__((vector_size(16)));
+  typedef int16_t half_of_them __attribute__((vector_size(8)));
+  ISAAC_UNROLL
+  for (int v = 0; v < NV; v += 2) {
+    halves wide = __builtin_convertvector(*reinterpret_cast<const bytes_memory*>(p + v * LANES), halves);
+    half_of_them low = __builtin_shufflevector(wide, wide, 0, 1, 2, 3);
+    half_of_them high = __builtin_shufflevector(wide, wide, 4, 5, 6, 7);
+    out[v] = __builtin_convertvector(__builtin_convertvector(low, vi), vf);
+    out[v + 1] = __builtin_convertvector(__builtin_convertvector(high, vi), vf);
+  }
+#else
+  typedef int8_t bytes_memory __attribute__((vector_size(LANES), aligned(1), may_alias));
+  ISAAC_UNROLL
+  for (int v = 0; v < NV; v++) {
+    vi whole = __builtin_convertvector(*reinterpret_cast<const bytes_memory*>(p + v * LANES), vi);
+    out[v] = __builtin_convertvector(whole, vf);
+  }
+#endif
+}
+
+// Keys and values of one head in one block as they are stored.
+template <class T>
+struct StoredHead {
+  const T *keys, *values;
+  const float *key_scales, *value_scales;  // int8 only
+
+  StoredHead(const AttendArgs* a, int block, int kv_head) {
+    int dim = a->head_dim.i();
+    uintptr_t base = static_cast<uintptr_t>(a->blocks.ptr<const double>()[block]);
+    keys = reinterpret_cast<const T*>(base + kv_head * head_bytes<T>(dim));
+    values = keys + dim * KV_BLOCK;
+    key_scales = reinterpret_cast<const float*>(values + KV_BLOCK * dim);
+    value_scales = key_scales + KV_BLOCK;
+  }
+};
+
+ISAAC_NOINLINE void widen_bf16(const uint16_t* from, int count, float* to) {
+  for (int i = 0; i < count; i += 2 * LANES) {
+    vf wide[2];
+    load_stored<2>(from + i, wide);
+    store(to + i, wide[0]);
+    store(to + i + LANES, wide[1]);
+  }
+}
+
+// Keys [dim][KV_BLOCK] and values [KV_BLOCK][dim] with their scales. What is written behind the end of a row is either
+// the next row's, which comes later, or behind all of them.
+ISAAC_NOINLINE void widen_int8(const StoredHead<int8_t>& head, int dim, float* keys, float* values) {
+  vf wide[2];
+  for (int column = 0; column < KV_BLOCK; column += 2 * LANES) {
+    vf scale[2] = {load(head.key_scales + column), load(head.key_scales + column + LANES)};
+    for (int d = 0; d < dim; d++) {
+      load_stored<2>(head.keys + d * KV_BLOCK + column, wide);
+      store(keys + d * KV_BLOCK + column, wide[0] * scale[0]);
+      store(keys + d * KV_BLOCK + column + LANES, wide[1] * scale[1]);
+    }
+  }
+  for (int token = 0; token < KV_BLOCK; token++) {
+    vf scale = splat(head.value_scales[token]);
+    for (int d = 0; d < dim; d += 2 * LANES) {
+      load_stored<2>(head.values + token * dim + d, wide);
+      store(values + token * dim + d, wide[0] * scale);
+      store(values + token * dim + d + LANES, wide[1] * scale);
+    }
+  }
+}
 
 // Keys and values of one head in one block as floats, widened into scratch if need be.
 struct HeadBlock {
@@ -117,14 +232,16 @@ struct HeadBlock {
 
   HeadBlock(const AttendArgs* a, int block, int kv_head, float* widened) {
     int dim = a->head_dim.i();
-    uintptr_t base = static_cast<uintptr_t>(a->blocks.ptr<const double>()[block]);
-    size_t start = static_cast<size_t>(kv_head) * 2 * dim * KV_BLOCK;
-    if (a->stored.i() == STORED_F32) {
-      keys = reinterpret_cast<const float*>(base) + start;
-    } else {
-      const uint16_t* from = reinterpret_cast<const uint16_t*>(base) + start;
-      for (int i = 0; i < 2 * dim * KV_BLOCK; i++) widened[i] = from_bf16(from[i]);
-      keys = widened;
+    keys = widened;
+    switch (a->stored.i()) {
+      case STORED_F32:
+        keys = StoredHead<float>(a, block, kv_head).keys;
+        break;
+      case STORED_BF16:
+        widen_bf16(StoredHead<uint16_t>(a, block, kv_head).keys, 2 * dim * KV_BLOCK, widened);
+        break;
+      default:
+        widen_int8(StoredHead<int8_t>(a, block, kv_head), dim, widened, widened + dim * KV_BLOCK);
     }
     values = keys + dim * KV_BLOCK;
   }
@@ -271,22 +388,50 @@ ISAAC_KERNEL(attend, AttendArgs) {
   }
 }
 
-// The heads h0 … h0+MR-1 of one query, which share a key/value head.
-template <int MR>
+// multiply_tile, see tile.h, with b as it is stored.
+template <int MR, int NV, class T>
+ISAAC_NOINLINE void multiply_stored(const float* a, int a_step, const T* b, int b_step, int k, float* out, int out_step,
+                                    bool accumulate) {
+  vf sums[MR][NV] = {};
+  for (; k > 0; k--) {
+    vf w[NV];
+    load_stored<NV>(b, w);
+    ISAAC_UNROLL
+    for (int r = 0; r < MR; r++) {
+      vf x = splat(a[r]);
+      ISAAC_UNROLL
+      for (int v = 0; v < NV; v++) sums[r][v] = fma(x, w[v], sums[r][v]);
+    }
+    a += a_step;
+    b += b_step;
+  }
+  ISAAC_UNROLL
+  for (int r = 0; r < MR; r++) {
+    ISAAC_UNROLL
+    for (int v = 0; v < NV; v++) {
+      float* to = out + r * out_step + v * LANES;
+      store(to, accumulate ? load(to) + sums[r][v] : sums[r][v]);
+    }
+  }
+}
+
+// The heads h0 … h0+MR-1 of one query, which share a key/value head, over the keys of its range. Scales are taken in
+// where there are few numbers: those of keys by the scores, those of values by the weights.
+template <int MR, class T>
 ISAAC_INLINE void attend_heads(const AttendArgs* a, const Queries& query, int kv_head, int h0, float* scratch) {
   constexpr int NV = few_vectors<MR>();
   constexpr int COLUMNS = NV * LANES;
+  constexpr bool SCALED = sizeof(T) == 1;
   int dim = a->head_dim.i();
   int padded = (dim + COLUMNS - 1) / COLUMNS * COLUMNS;
   size_t base = static_cast<size_t>(query.row) * a->heads.i() * dim + static_cast<size_t>(h0) * dim;
   const float* q = a->q.ptr<const float>() + base;
   float scale = a->scale.f();
 
-  float* widened = scratch;
-  float* scores = widened + 2 * dim * KV_BLOCK + FEW_COLUMNS;  // [MR][KV_BLOCK]
-  float* weights = scores + MR * KV_BLOCK;                     // [KV_BLOCK][MR]
-  float* packed = weights + KV_BLOCK * MR;                     // q [head_dim][MR]
-  float* result = packed + dim * MR;                           // [MR][padded]
+  float* scores = scratch;                  // [MR][KV_BLOCK]
+  float* weights = scores + MR * KV_BLOCK;  // [KV_BLOCK][MR]
+  float* packed = weights + KV_BLOCK * MR;  // q [head_dim][MR]
+  float* result = packed + dim * MR;        // [MR][padded]
   float largest[MR], sum[MR];
   for (int r = 0; r < MR; r++) {
     for (int d = 0; d < dim; d++) packed[d * MR + r] = q[r * dim + d];
@@ -296,17 +441,20 @@ ISAAC_INLINE void attend_heads(const AttendArgs* a, const Queries& query, int kv
   }
 
   for (int start = 0, block = query.blocks; start < query.context; start += KV_BLOCK, block++) {
-    HeadBlock kv(a, block, kv_head, widened);
+    StoredHead<T> kv(a, block, kv_head);
     int left = query.context - start;
     int keys = left < KV_BLOCK ? left : KV_BLOCK;
     // 1. Scores [MR][keys]: a lane is a key. What lies behind the last key is computed and dropped.
     for (int key = 0; key < keys; key += COLUMNS) {
-      multiply_tile<MR, NV>(packed, MR, kv.keys + key, KV_BLOCK, dim, scores + key, KV_BLOCK, false);
+      multiply_stored<MR, NV>(packed, MR, kv.keys + key, KV_BLOCK, dim, scores + key, KV_BLOCK, false);
     }
     // 2. Softmax.
     for (int r = 0; r < MR; r++) {
       float* s = scores + r * KV_BLOCK;
       int end = (keys + LANES - 1) / LANES * LANES;
+      if constexpr (SCALED) {
+        for (int key = 0; key < end; key += LANES) store(s + key, load(s + key) * load(kv.key_scales + key));
+      }
       for (int key = keys; key < end; key++) s[key] = s[0];
       vf peak = splat(largest[r]);
       for (int key = 0; key < end; key += LANES) {
@@ -329,28 +477,35 @@ ISAAC_INLINE void attend_heads(const AttendArgs* a, const Queries& query, int kv
         float* to = result + r * padded + d;
         store(to, load(to) * factor);
       }
-      for (int key = 0; key < keys; key++) weights[key * MR + r] = s[key];
+      for (int key = 0; key < keys; key++) weights[key * MR + r] = SCALED ? s[key] * kv.value_scales[key] : s[key];
     }
     // 3. Results [MR][head_dim]: a lane is a number of the head. Lanes behind the last one read what follows a row of
     //    values (blocks end with room for that) and are dropped.
     for (int d = 0; d < dim; d += COLUMNS) {
-      multiply_tile<MR, NV>(weights, MR, kv.values + d, dim, keys, result + d, padded, true);
+      multiply_stored<MR, NV>(weights, MR, kv.values + d, dim, keys, result + d, padded, true);
     }
   }
 
-  float* out = a->out.ptr<float>() + base;
   for (int r = 0; r < MR; r++) {
-    for (int d = 0; d < dim; d++) out[r * dim + d] = result[r * padded + d] / sum[r];
+    if (query.partial < 0) {
+      float* out = a->out.ptr<float>() + base + r * dim;
+      for (int d = 0; d < dim; d++) out[d] = result[r * padded + d] / sum[r];
+    } else {
+      size_t head = static_cast<size_t>(query.partial) * a->heads.i() + h0 + r;
+      float* partial = a->partials.ptr<float>() + head * partial_size(dim);
+      for (int d = 0; d < dim; d++) partial[d] = result[r * padded + d];
+      partial[dim] = sum[r];
+      partial[dim + 1] = largest[r];
+    }
   }
 }
 
 // Floats that must follow the last block, see step 3 above.
 ISAAC_SIZE(kv_block_slack) int kv_block_slack() { return FEW_COLUMNS; }
 
-// A part is one query and one key/value head with the heads that share it.
-ISAAC_KERNEL(attend_few, AttendArgs) {
+template <class T>
+ISAAC_INLINE void attend_few_parts(const AttendArgs* a, int first, int end, float* scratch) {
   int kv_heads = a->kv_heads.i(), share = a->heads.i() / kv_heads;
-  float* scratch = a->scratch.ptr<float>() + a->scratch_size.size() * thread;
   Tiling tiling(share);
   for (int part = first; part < end; part++) {
     const Queries& query = a->queries.ptr<const Queries>()[part / kv_heads];
@@ -358,7 +513,59 @@ ISAAC_KERNEL(attend_few, AttendArgs) {
     for (int tile = 0; tile < tiling.tiles; tile++) {
       int head = kv_head * share + tiling.start(tile);
       with_rows(tiling.rows(tile),
-                [&](auto n) { attend_heads<decltype(n)::count>(a, query, kv_head, head, scratch); });
+                [&](auto n) { attend_heads<decltype(n)::count, T>(a, query, kv_head, head, scratch); });
     }
+  }
+}
+
+// A part is one query, or a range of its keys, and one key/value head with the heads that share it.
+ISAAC_KERNEL(attend_few, AttendArgs) {
+  float* scratch = a->scratch.ptr<float>() + a->scratch_size.size() * thread;
+  switch (a->stored.i()) {
+    case STORED_F32: return attend_few_parts<float>(a, first, end, scratch);
+    case STORED_BF16: return attend_few_parts<uint16_t>(a, first, end, scratch);
+    default: return attend_few_parts<int8_t>(a, first, end, scratch);
+  }
+}
+
+// A query whose keys were cut into ranges.
+struct CutQuery {
+  int32_t row;      // of out
+  int32_t partial;  // of its first range
+  int32_t ranges;
+};
+
+struct JoinRangesArgs {
+  Arg partials, out;
+  Arg queries;  // CutQuery [n]
+  Arg heads, head_dim;
+};
+
+// A part is a head of a query: out = Σ result · e^(largest − peak) / Σ sum · e^(largest − peak) over its ranges.
+ISAAC_KERNEL(join_ranges, JoinRangesArgs) {
+  int heads = a->heads.i(), dim = a->head_dim.i(), size = partial_size(dim);
+  size_t step = static_cast<size_t>(heads) * size;
+  for (int part = first; part < end; part++) {
+    const CutQuery& query = a->queries.ptr<const CutQuery>()[part / heads];
+    int head = part % heads;
+    const float* partials = a->partials.ptr<const float>() + query.partial * step + static_cast<size_t>(head) * size;
+    float* out = a->out.ptr<float>() + (static_cast<size_t>(query.row) * heads + head) * dim;
+    float peak = LOWEST;
+    for (int range = 0; range < query.ranges; range++) {
+      float largest = partials[range * step + dim + 1];
+      peak = largest > peak ? largest : peak;
+    }
+    float sum = 0.0f;
+    for (int d = 0; d < dim; d++) out[d] = 0.0f;
+    for (int range = 0; range < query.ranges; range++) {
+      const float* partial = partials + range * step;
+      vf weight = exp_(splat(partial[dim + 1] - peak));
+      sum += partial[dim] * weight[0];
+      int d = 0;
+      for (; d + LANES <= dim; d += LANES) store(out + d, fma(load(partial + d), weight, load(out + d)));
+      for (; d < dim; d++) out[d] += partial[d] * weight[0];
+    }
+    float inverse = 1.0f / sum;
+    for (int d = 0; d < dim; d++) out[d] *= inverse;
   }
 }

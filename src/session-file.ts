@@ -6,7 +6,8 @@
  *     held.ids             I32  [T]      ┐
  *     held.images          I32  [T]      ├ what the tokens are, see HeldTokens
  *     held.positions       I32  [T, 3]   ┘
- *     kv.0 …               F32 or BF16   keys and values of a layer, [2, T, kvHeads, headDim]
+ *     kv.0 …               F32, BF16 or I8   keys and values of a layer, [2, T, kvHeads, headDim]
+ *     kv_scales.0 …        F32  [2, T, kvHeads]   of those in I8
  *
  * Its metadata has the version of this form (`isaac.session`) and the SHA-256 of every tensor (`isaac.sha256`). It comes
  * from strangers, too: nothing in it is believed.
@@ -15,7 +16,7 @@
 import { IsaacError, isIsaacError, shown } from "./errors"
 import { type HeldTokens, sha256 } from "./generate/prompt-keys"
 import type { ModelFingerprint } from "./model/fingerprint"
-import type { KvNumbers } from "./ops/backend"
+import type { KvNumbers, KvType } from "./ops/backend"
 import { checkMessages, type ImageFile, type Message, type RgbImage, toRgbImage } from "./processor"
 import { readSafetensorsHeader, type SafetensorsHeader, type SafetensorsType } from "./weights/safetensors"
 import { layoutSafetensors, type PlannedTensor, writeSafetensors } from "./weights/safetensors-writer"
@@ -33,7 +34,7 @@ export interface KvOrigin extends ModelFingerprint {
   /** How the weights were kept. */
   readonly dtype: string
   /** How keys and values are kept. */
-  readonly kv: "f32" | "bf16"
+  readonly kv: KvType
 }
 
 export interface KvShape {
@@ -90,7 +91,14 @@ export async function sessionWriter(
     add("held.images", "I32", [tokens], async () => held.images)
     add("held.positions", "I32", [tokens, 3], async () => held.positions)
     const dims = [2, tokens, shape.kvHeads, shape.headDim]
-    for (let i = 0; i < shape.layers; i++) add(`kv.${i}`, STORED_TYPE[origin.kv], dims, () => layer(i))
+    for (let i = 0; i < shape.layers; i++) {
+      const part = async (name: "numbers" | "scales") => {
+        const all = await layer(i)
+        return "scales" in all ? all[name] : all
+      }
+      add(`kv.${i}`, STORED_TYPE[origin.kv], dims, () => part("numbers"))
+      if (origin.kv === "int8") add(`kv_scales.${i}`, "F32", dims.slice(0, 3), () => part("scales"))
+    }
   }
 
   const hashes: Record<string, string> = {}
@@ -121,7 +129,7 @@ export async function bytesOfSession({ bytes, write }: SessionWriter): Promise<U
   return all
 }
 
-const STORED_TYPE = { f32: "F32", bf16: "BF16" } as const
+const STORED_TYPE = { f32: "F32", bf16: "BF16", int8: "I8" } as const
 
 export interface SavedSession extends SavedConversation {
   /** Throws bad_input for damaged bytes, and what the source throws. */
@@ -177,7 +185,7 @@ export async function readSession(source: ByteSource, shape: KvShape): Promise<S
   if (typeof model !== "string" || typeof weights !== "string" || typeof dtype !== "string") {
     throw bad("session does not tell its model")
   }
-  if (kv !== "f32" && kv !== "bf16") throw bad(`session has keys and values as ${shown(kv)}`)
+  if (kv !== "f32" && kv !== "bf16" && kv !== "int8") throw bad(`session has keys and values as ${shown(kv)}`)
   if (!isCount(tokens)) throw bad(`session has ${shown(tokens)} tokens`)
   if (!Array.isArray(imageHashes) || !imageHashes.every((hash) => typeof hash === "string")) {
     throw bad("session has no list of hashes of images")
@@ -213,8 +221,11 @@ export async function readSession(source: ByteSource, shape: KvShape): Promise<S
     pictures: loaded,
     held,
     layer: async (index) => {
-      const bytes = await take(`kv.${index}`, STORED_TYPE[kv], [2, tokens, shape.kvHeads, shape.headDim])
-      return kv === "f32" ? aligned(bytes, Float32Array) : aligned(bytes, Uint16Array)
+      const dims = [2, tokens, shape.kvHeads, shape.headDim]
+      const bytes = await take(`kv.${index}`, STORED_TYPE[kv], dims)
+      if (kv !== "int8") return kv === "f32" ? aligned(bytes, Float32Array) : aligned(bytes, Uint16Array)
+      const scales = await take(`kv_scales.${index}`, "F32", dims.slice(0, 3))
+      return { numbers: aligned(bytes, Int8Array), scales: aligned(scales, Float32Array) }
     },
   }
 }

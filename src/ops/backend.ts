@@ -53,12 +53,18 @@ export interface KvCache {
   readonly bytes: number
 }
 
+/**
+ * How keys and values are kept. int8: the key and the value of a token and head are whole numbers −127 … 127 with a
+ * float32 scale each, rounded as activations of q8 are, see reference/quantisation.ts.
+ */
+export type KvType = "f32" | "bf16" | "int8"
+
 export interface KvOptions {
   readonly layers: number
   readonly kvHeads: number
   readonly headDim: number
-  /** How keys and values are kept. Default "f32". */
-  readonly stored?: "f32" | "bf16"
+  /** Default "f32". */
+  readonly stored?: KvType
   /**
    * Most tokens that all slots together may hold, those of a pass that is not committed yet included (a block shared
    * by slots counts once); asking for more throws out_of_memory.
@@ -66,8 +72,16 @@ export interface KvOptions {
   readonly maxTokens: number
 }
 
-/** Keys and values outside of a backend: float32, or the bits of bfloat16. */
-export type KvNumbers = Float32Array | Uint16Array
+/** Keys and values outside of a backend, [2, length, kvHeads, headDim]: float32, the bits of bfloat16, or int8. */
+export type KvNumbers = Float32Array | Uint16Array | KvInt8
+
+/** Keys and values are scale · number. */
+export interface KvInt8 {
+  /** [2, length, kvHeads, headDim], −127 … 127 */
+  readonly numbers: Int8Array
+  /** [2, length, kvHeads], finite, none below 0 */
+  readonly scales: Float32Array
+}
 
 /** `length` new tokens of one slot, which go to cache positions start … start+length-1. */
 export interface KvSequence {
@@ -183,8 +197,8 @@ export interface Backend {
   createKv(options: KvOptions): KvCache
   /**
    * Write k, v [T, kvHeads·headDim] of `layer` at their cache positions, then attend: row i of a sequence sees cache
-   * positions 0 … start+i of its slot. q [T, heads·headDim], heads a multiple of kvHeads, query head h reads kv head
-   * ⌊h / (heads/kvHeads)⌋. → [T, heads·headDim]. Prefill, chunked prefill, decode and batched decode are one call.
+   * positions 0 … start+i of its slot, itself included, as they are stored. q [T, heads·headDim], heads a multiple of
+   * kvHeads, query head h reads kv head ⌊h / (heads/kvHeads)⌋. → [T, heads·headDim]. Prefill, chunked prefill, decode and batched decode are one call.
    * `start` may not exceed the slot's committed length (what lies behind it is overwritten); the length itself changes
    * only by `kvCommit`, so a pass that was broken off between layers leaves the slot as it was.
    */
@@ -207,8 +221,8 @@ export interface Backend {
   kvExport(kv: KvCache, slot: number, layer: number, length: number): Promise<KvNumbers>
   /**
    * The reverse: write them to positions 0 … of the slot, whose length changes only by `kvCommit`, once all layers are
-   * in. Throws bad_input for numbers of another type or another count, not_finite for a NaN or an infinity, and
-   * out_of_memory.
+   * in. Throws bad_input for numbers of another type, another count or out of range, not_finite for a NaN or an infinity,
+   * and out_of_memory.
    */
   kvImport(kv: KvCache, slot: number, layer: number, numbers: KvNumbers): void
 

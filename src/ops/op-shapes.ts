@@ -7,9 +7,11 @@ import { IsaacError } from "../errors"
 import type {
   CausalAttentionOptions,
   KvCache,
+  KvInt8,
   KvNumbers,
   KvOptions,
   KvSequence,
+  KvType,
   LinearOptions,
   NumberType,
   SourceType,
@@ -326,14 +328,21 @@ export function checkCausalAttention(
   return { T, heads }
 }
 
+/** What keys and values are outside of a backend. */
+const KV_ARRAY: Readonly<Record<KvType, string>> = {
+  f32: "Float32Array",
+  bf16: "Uint16Array",
+  int8: "{ numbers: Int8Array, scales: Float32Array }",
+}
+
 export function checkKvOptions(options: KvOptions): void {
   for (const name of ["layers", "kvHeads", "headDim"] as const) {
     if (!isCount(options[name]) || options[name] === 0) {
       throw bad("createKv", `${name} is ${options[name]}; a whole number of at least 1 is needed`)
     }
   }
-  if (options.stored !== undefined && options.stored !== "f32" && options.stored !== "bf16") {
-    throw bad("createKv", `"${options.stored}" is no way to keep keys and values; f32 and bf16 are`)
+  if (options.stored !== undefined && !Object.hasOwn(KV_ARRAY, options.stored)) {
+    throw bad("createKv", `"${options.stored}" is no way to keep keys and values; f32, bf16 and int8 are`)
   }
 }
 
@@ -350,20 +359,47 @@ export function checkKvImport(kv: KvCache, layer: number, numbers: KvNumbers): n
   const op = "kvImport"
   checkKvLayer(op, kv, layer)
   const { kvHeads, headDim, stored } = kv.options
-  if (!(stored === "f32" ? numbers instanceof Float32Array : numbers instanceof Uint16Array)) {
-    throw bad(op, `the cache keeps ${stored}, which comes as ${stored === "f32" ? "Float32Array" : "Uint16Array"}`)
-  }
-  const tokens = numbers.length / (2 * kvHeads * headDim)
+  const isOfType =
+    stored === "int8"
+      ? isKvInt8(numbers)
+      : stored === "f32"
+        ? numbers instanceof Float32Array
+        : numbers instanceof Uint16Array
+  if (!isOfType) throw bad(op, `the cache keeps ${stored}, which comes as ${KV_ARRAY[stored]}`)
+  const { length } = isKvInt8(numbers) ? numbers.numbers : numbers
+  const tokens = length / (2 * kvHeads * headDim)
   if (!Number.isInteger(tokens)) {
-    throw bad(op, `${numbers.length} numbers are no keys and values of ${kvHeads} heads of ${headDim}`)
+    throw bad(op, `${length} numbers are no keys and values of ${kvHeads} heads of ${headDim}`)
+  }
+  if (isKvInt8(numbers)) {
+    checkKvInt8(numbers, layer, 2 * tokens * kvHeads)
+    return tokens
   }
   const infinite = (n: number) => (stored === "f32" ? !Number.isFinite(n) : (n & 0x7f80) === 0x7f80)
-  for (let i = 0; i < numbers.length; i++) {
+  for (let i = 0; i < length; i++) {
     if (infinite(numbers[i])) {
       throw new IsaacError("not_finite", `${op}: number ${i} of layer ${layer} is not finite`)
     }
   }
   return tokens
+}
+
+function isKvInt8(numbers: KvNumbers): numbers is KvInt8 {
+  const { numbers: whole, scales } = (numbers ?? {}) as Partial<KvInt8>
+  return whole instanceof Int8Array && scales instanceof Float32Array
+}
+
+function checkKvInt8({ numbers, scales }: KvInt8, layer: number, scaleCount: number): void {
+  const op = "kvImport"
+  if (scales.length !== scaleCount) throw bad(op, `${scales.length} scales were given, ${scaleCount} are needed`)
+  for (let i = 0; i < scales.length; i++) {
+    if (!Number.isFinite(scales[i])) {
+      throw new IsaacError("not_finite", `${op}: scale ${i} of layer ${layer} is not finite`)
+    }
+    if (scales[i] < 0) throw bad(op, `scale ${i} of layer ${layer} is ${scales[i]}; none is below 0`)
+  }
+  const outside = numbers.indexOf(-128)
+  if (outside >= 0) throw bad(op, `number ${outside} of layer ${layer} is -128; they are -127 to 127`)
 }
 
 function checkKvLayer(op: string, { options: { layers } }: KvCache, layer: number): void {

@@ -2,23 +2,33 @@
 
 import { describe, expect, test } from "vitest"
 import { IsaacError } from "../../errors"
-import type { KvCache, KvNumbers, KvSequence } from "../backend"
+import type { KvCache, KvNumbers, KvSequence, KvType } from "../backend"
 import { type Expectation, expectAttention, expectation, expectWithin } from "./expectation"
+import { quantiseHeads } from "./q8-scheme"
 import { choices, expectError, HEAD_SIZES, numbers, type Rig, roundTo } from "./rig"
+
+const KV_TYPES: readonly KvType[] = ["f32", "bf16", "int8"]
 
 interface Shape {
   readonly heads: number
   readonly kvHeads: number
   readonly headDim: number
   readonly layers?: number
-  readonly stored?: "f32" | "bf16"
+  readonly stored?: KvType
   readonly maxTokens?: number
 }
 
-/** Rows of keys and values of one layer of one slot. */
+/** A token's key or value, [kvHeads, headDim]. */
+interface Row {
+  readonly given: Float32Array
+  /** As the cache holds it. */
+  readonly held: Float32Array
+}
+
+/** Keys and values of one layer of one slot. */
 interface History {
-  readonly k: Float32Array[]
-  readonly v: Float32Array[]
+  readonly k: Row[]
+  readonly v: Row[]
 }
 
 /**
@@ -28,7 +38,7 @@ interface History {
 class Twin {
   readonly kv: KvCache
   readonly layers: number
-  private readonly stored: "f32" | "bf16"
+  private readonly stored: KvType
   private readonly slots = new Map<number, History[]>()
   private seed = 1
 
@@ -113,12 +123,26 @@ class Twin {
   /** What `kvExport` must give. */
   exported(slot: number, layer: number, length: number): KvNumbers {
     const { k, v } = this.history(slot)[layer]
-    const numbers = Float32Array.from([...k.slice(0, length), ...v.slice(0, length)].flatMap((row) => [...row]))
+    const rows = [...k.slice(0, length), ...v.slice(0, length)]
+    if (this.stored === "int8") {
+      const heads = rows.map(({ given }) => quantiseHeads(given, this.shape.headDim))
+      return {
+        numbers: Int8Array.from(heads.flatMap(({ numbers }) => numbers.flat())),
+        scales: Float32Array.from(heads.flatMap(({ scales }) => scales.flat())),
+      }
+    }
+    const numbers = Float32Array.from(rows.flatMap(({ held }) => [...held]))
     return this.stored === "f32" ? numbers : new Uint16Array(numbers.buffer).filter((_, i) => i % 2 === 1)
   }
 
   free(): void {
     this.rig.backend.free(this.kv)
+  }
+
+  private row(given: Float32Array): Row {
+    if (this.stored !== "int8") return { given, held: roundTo(this.stored, given) }
+    const { numbers, scales } = quantiseHeads(given, this.shape.headDim)
+    return { given, held: Float32Array.from(numbers.flatMap((head, h) => head.map((n) => n * scales[h][0]))) }
   }
 
   private history(slot: number): History[] {
@@ -146,11 +170,11 @@ class Twin {
       const history = this.history(slot)[layer]
       for (let i = 0; i < length; i++, row++) {
         const at = [row * kvWidth, (row + 1) * kvWidth] as const
-        history.k[start + i] = roundTo(this.stored, k.slice(...at))
-        history.v[start + i] = roundTo(this.stored, v.slice(...at))
+        history.k[start + i] = this.row(k.slice(...at))
+        history.v[start + i] = this.row(v.slice(...at))
         for (let h = 0; h < heads; h++) {
           const kvHead = Math.floor(h / (heads / kvHeads))
-          const part = (r: Float32Array) => r.subarray(kvHead * headDim, (kvHead + 1) * headDim)
+          const part = ({ held }: Row) => held.subarray(kvHead * headDim, (kvHead + 1) * headDim)
           const seen = start + i + 1
           const queryAt = (row * heads + h) * headDim
           const query = q.subarray(queryAt, queryAt + headDim)
@@ -192,7 +216,7 @@ export function causalAttentionTests(rig: Rig): void {
       }
     })
 
-    for (const stored of ["f32", "bf16"] as const) {
+    for (const stored of KV_TYPES) {
       test(`prefill in chunks of all sizes, over the ends of blocks, keys and values as ${stored}`, async () => {
         for (const chunks of [[130], [1, 2, 3, 5, 7, 17, 31, 33, 31], [63, 1, 1, 1, 64], [64, 64, 2]]) {
           await withTwin({ ...SMALL, stored }, async (twin) => {
@@ -336,7 +360,7 @@ export function causalAttentionTests(rig: Rig): void {
     })
 
     test("a copy shares its blocks, then both go their own way", async () => {
-      for (const stored of ["f32", "bf16"] as const) {
+      for (const stored of KV_TYPES) {
         for (const length of [1, 60, 64, 70]) {
           await withTwin({ ...SMALL, stored }, async (twin) => {
             await twin.append([0, 70])
@@ -364,9 +388,9 @@ export function causalAttentionTests(rig: Rig): void {
       })
     })
 
-    test("bytes follow the tokens, bfloat16 takes half", async () => {
+    test("bytes follow the tokens, bfloat16 takes half, int8 a quarter and its scales", async () => {
       const sizes: number[] = []
-      for (const stored of ["f32", "bf16"] as const) {
+      for (const stored of KV_TYPES) {
         await withTwin({ ...SMALL, stored }, async (twin) => {
           const b = rig.backend
           expect(twin.kv.options).toMatchObject({ layers: 2, kvHeads: 2, headDim: 6, stored, maxTokens: 1000 })
@@ -385,6 +409,8 @@ export function causalAttentionTests(rig: Rig): void {
         })
       }
       expect(sizes[1]).toBe(sizes[0] / 2)
+      const scales = sizes[0] / SMALL.headDim
+      expect(sizes[2]).toBe(sizes[0] / 4 + scales)
     })
 
     test("keys and values are float32 unless told otherwise", () => {
@@ -410,7 +436,7 @@ export function causalAttentionTests(rig: Rig): void {
       })
     })
 
-    for (const stored of ["f32", "bf16"] as const) {
+    for (const stored of KV_TYPES) {
       test(`${stored} goes out and comes in again, and the slot goes on as the one it was taken from`, async () => {
         for (const length of [1, 63, 64, 65, 130]) {
           await withTwin({ ...SMALL, stored }, async (twin) => {
@@ -479,7 +505,7 @@ export function causalAttentionTests(rig: Rig): void {
         ]) {
           await expect(b.kvExport(twin.kv, slot, layer, length)).rejects.toMatchObject({ code: "bad_input" })
         }
-        expect((await b.kvExport(twin.kv, 4, 1, 0)).length).toBe(0)
+        expect(await b.kvExport(twin.kv, 4, 1, 0)).toEqual(new Uint16Array(0))
         expect([0, 1].map((slot) => twin.length(slot))).toEqual([5, 0])
         await twin.append([0, 1], [1, 1])
       })

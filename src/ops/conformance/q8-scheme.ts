@@ -97,6 +97,11 @@ export function quantiseActivations(x: Float32Array, K: number): Quantised {
   return quantise(x, K, ACTIVATIONS)
 }
 
+/** Keys or values of a token, [kvHeads, headDim], as int8: a row and one scale for each head. */
+export function quantiseHeads(x: Float32Array, headDim: number): Quantised {
+  return quantise(x, headDim, ACTIVATIONS, headDim)
+}
+
 /** The packed bytes of a weight [N, K]. */
 export function packedWeight(stored: PackedType, w: Float32Array, [N, K]: readonly [number, number]): Uint8Array {
   const { offset, step, bytes: bytesOfStep } = WEIGHTS[stored]

@@ -1,16 +1,18 @@
 /** Key/value blocks in an engine's memory, and the tables that tell the attention kernels what to do with them. */
 
-import type { KvCache, KvNumbers, KvOptions, KvSequence } from "../backend"
+import type { KvCache, KvNumbers, KvOptions, KvSequence, KvType } from "../backend"
 import { KvBlockTable } from "../kv-blocks"
 import type { Engine } from "./engine"
 import { STORED_CODE } from "./kernels"
 import type { Borrowed, TensorMemory } from "./tensor-memory"
 
-const NUMBER_BYTES = { f32: 4, bf16: 2 } as const
+const ARRAY = { f32: Float32Array, bf16: Uint16Array, int8: Int8Array } as const
 
-/** Bytes of one layer of a block, see kernels/attention.cpp. */
-function layerBytes(engine: Engine, kvHeads: number, headDim: number, stored: "f32" | "bf16"): number {
-  return kvHeads * 2 * headDim * engine.sizes.kvBlock * NUMBER_BYTES[stored]
+/** Bytes of one head of a block, see kernels/attention.cpp. */
+function headBytes(engine: Engine, headDim: number, stored: KvType): number {
+  const { kvBlock } = engine.sizes
+  const scales = stored === "int8" ? 2 * kvBlock * 4 : 0
+  return 2 * headDim * kvBlock * ARRAY[stored].BYTES_PER_ELEMENT + scales
 }
 
 /** A block holds one layer after the other, for each head its keys and then its values. */
@@ -29,7 +31,7 @@ export class CpuKvCache implements KvCache {
   ) {
     this.options = Object.freeze({ ...options, stored: options.stored ?? "f32" })
     const { kvHeads, headDim, stored, layers } = this.options
-    this.layerBytes = layerBytes(engine, kvHeads, headDim, stored)
+    this.layerBytes = kvHeads * headBytes(engine, headDim, stored)
     this.blockBytes = layers * this.layerBytes
     const allocated = this.blockBytes + engine.sizes.kvBlockSlack * 4
     this.table = new KvBlockTable({
@@ -65,61 +67,58 @@ export class CpuKvCache implements KvCache {
   /** See Backend.kvExport. */
   export(slot: number, layer: number, length: number): KvNumbers {
     const { kvHeads, headDim, stored } = this.options
-    const size = 2 * length * kvHeads * headDim
-    const out = stored === "f32" ? new Float32Array(size) : new Uint16Array(size)
-    this.forTokens(slot, layer, length, (block, inBlock, at) => {
+    const numbers = new ARRAY[stored](2 * length * kvHeads * headDim)
+    const scales = new Float32Array(stored === "int8" ? 2 * length * kvHeads : 0)
+    this.forTokens(slot, layer, length, (head, token, key, value) => {
+      const { kvBlock } = this.engine.sizes
       for (let i = 0; i < headDim; i++) {
-        out[at.key + i] = block[inBlock.key + i * inBlock.keyStep]
-        out[at.value + i] = block[inBlock.value + i]
+        numbers[key * headDim + i] = head.keys[i * kvBlock + token]
+        numbers[value * headDim + i] = head.values[token * headDim + i]
       }
+      if (scales.length === 0) return
+      scales[key] = head.scales[token]
+      scales[value] = head.scales[kvBlock + token]
     })
-    return out
+    return numbers instanceof Int8Array ? { numbers, scales } : numbers
   }
 
   /** See Backend.kvImport. */
-  import(slot: number, layer: number, numbers: KvNumbers, length: number): void {
+  import(slot: number, layer: number, from: KvNumbers, length: number): void {
     const { headDim } = this.options
+    const { numbers, scales } = "scales" in from ? from : { numbers: from, scales: undefined }
     this.prepare([{ slot, start: 0, length }])
-    this.forTokens(slot, layer, length, (block, inBlock, at) => {
+    this.forTokens(slot, layer, length, (head, token, key, value) => {
+      const { kvBlock } = this.engine.sizes
       for (let i = 0; i < headDim; i++) {
-        block[inBlock.key + i * inBlock.keyStep] = numbers[at.key + i]
-        block[inBlock.value + i] = numbers[at.value + i]
+        head.keys[i * kvBlock + token] = numbers[key * headDim + i]
+        head.values[token * headDim + i] = numbers[value * headDim + i]
       }
+      if (scales === undefined) return
+      head.scales[token] = scales[key]
+      head.scales[kvBlock + token] = scales[value]
     })
   }
 
   /**
-   * Visit each head of positions 0 … length-1: where its key and its value lie in a block, and where in
-   * [2, length, kvHeads, headDim]. A block has keys [headDim, kvBlock], then values [kvBlock, headDim], for each head.
+   * Visit each head of positions 0 … length-1: the head of its block, which of the block's tokens it is, and where its
+   * key and its value are in [2, length, kvHeads].
    */
   private forTokens(
     slot: number,
     layer: number,
     length: number,
-    visit: (
-      block: KvNumbers,
-      inBlock: { readonly key: number; readonly keyStep: number; readonly value: number },
-      at: { readonly key: number; readonly value: number },
-    ) => void,
+    visit: (head: StoredHead, token: number, key: number, value: number) => void,
   ): void {
     const { kvHeads, headDim, stored } = this.options
     const { kvBlock } = this.engine.sizes
+    const bytes = headBytes(this.engine, headDim, stored)
     for (const [i, pointer] of this.layerBlocks(slot, layer).entries()) {
-      const { buffer, byteOffset, byteLength } = this.engine.bytes(pointer, this.layerBytes)
-      const count = byteLength / NUMBER_BYTES[stored]
-      const block =
-        stored === "f32" ? new Float32Array(buffer, byteOffset, count) : new Uint16Array(buffer, byteOffset, count)
       const tokens = Math.min(kvBlock, length - i * kvBlock)
-      for (let head = 0; head < kvHeads; head++) {
-        const keys = head * 2 * headDim * kvBlock
-        const values = keys + headDim * kvBlock
+      for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
+        const head = storedHead(this.engine.bytes(pointer + kvHead * bytes, bytes), headDim * kvBlock, stored)
         for (let token = 0; token < tokens; token++) {
-          const row = ((i * kvBlock + token) * kvHeads + head) * headDim
-          visit(
-            block,
-            { key: keys + token, keyStep: kvBlock, value: values + token * headDim },
-            { key: row, value: row + length * kvHeads * headDim },
-          )
+          const row = (i * kvBlock + token) * kvHeads + kvHead
+          visit(head, token, row, row + length * kvHeads)
         }
       }
     }
@@ -131,14 +130,51 @@ export class CpuKvCache implements KvCache {
   }
 }
 
+/** One head of a block. */
+interface StoredHead {
+  /** [headDim, kvBlock] */
+  readonly keys: Float32Array | Uint16Array | Int8Array
+  /** [kvBlock, headDim] */
+  readonly values: Float32Array | Uint16Array | Int8Array
+  /** int8: of keys, then of values, [2, kvBlock] */
+  readonly scales: Float32Array
+}
+
+/** Views of a head's bytes: `count` numbers of keys, as many of values, scales. */
+function storedHead({ buffer, byteOffset, byteLength }: Uint8Array, count: number, stored: KvType): StoredHead {
+  const bytes = count * ARRAY[stored].BYTES_PER_ELEMENT
+  const view = (at: number) =>
+    stored === "f32"
+      ? new Float32Array(buffer, at, count)
+      : stored === "bf16"
+        ? new Uint16Array(buffer, at, count)
+        : new Int8Array(buffer, at, count)
+  return {
+    keys: view(byteOffset),
+    values: view(byteOffset + bytes),
+    scales: new Float32Array(buffer, byteOffset + 2 * bytes, (byteLength - 2 * bytes) / 4),
+  }
+}
+
+/**
+ * One query leaves threads idle where a model has few key/value heads: the keys of a long context are cut into ranges of
+ * at least RANGE_BLOCKS blocks, at most MOST_RANGES of them. The context's length alone decides, so a sequence's result
+ * depends neither on the number of threads nor on what else is in the batch.
+ */
+const RANGE_BLOCKS = 4
+const MOST_RANGES = 16
+
 /** What the kernels are told, gathered sequence by sequence. */
 class Tables {
   /** row, count, offset, block: rows of k and v that go to a block. */
   readonly writes: number[] = []
-  /** row, count, position, context, blocks: neighbouring queries; for `attend` and for `attend_few`. */
+  /** row, count, position, context, blocks, partial: neighbouring queries; for `attend` and for `attend_few`. */
   readonly many: number[] = []
   readonly few: number[] = []
   readonly blocks: number[] = []
+  /** row, partial, ranges: queries whose keys are cut into ranges; and how many ranges there are in all. */
+  readonly cut: number[] = []
+  ranges = 0
   /** Products of queries and keys, for the work of the jobs. */
   scores = 0
 
@@ -163,11 +199,29 @@ class Tables {
     for (let i = 0; i < length; i += step) {
       const count = Math.min(step, length - i)
       const context = causal ? start + i + count : end
-      const target = few ? this.few : this.many
-      target.push(row + i, count, start + i, context, this.blocks.length)
+      if (few) this.addQuery(row + i, start + i, context)
+      else this.many.push(row + i, count, start + i, context, this.blocks.length, -1)
       this.scores += count * context
     }
     for (const block of blocks) this.blocks.push(block)
+  }
+
+  /** A query for `attend_few`, in ranges if its context is long. */
+  private addQuery(row: number, position: number, context: number): void {
+    const { kvBlock } = this.engine.sizes
+    const blocks = Math.ceil(context / kvBlock)
+    const ranges = Math.min(Math.floor(blocks / RANGE_BLOCKS), MOST_RANGES)
+    if (ranges <= 1) {
+      this.few.push(row, 1, position, context, this.blocks.length, -1)
+      return
+    }
+    this.cut.push(row, this.ranges, ranges)
+    for (let range = 0; range < ranges; range++) {
+      const first = Math.floor((range * blocks) / ranges)
+      const last = Math.floor(((range + 1) * blocks) / ranges)
+      const keys = Math.min(last * kvBlock, context) - first * kvBlock
+      this.few.push(row, 1, position, keys, this.blocks.length + first, this.ranges++)
+    }
   }
 }
 
@@ -175,7 +229,7 @@ interface Heads {
   readonly heads: number
   readonly kvHeads: number
   readonly headDim: number
-  readonly stored: "f32" | "bf16"
+  readonly stored: KvType
 }
 
 interface QkvOut {
@@ -207,9 +261,11 @@ function runTables(
   const scratch = borrowed.bytes(engine.threadNumbers * scratchSize * 4, "attention: scratch memory")
   const blocks = borrowed.doubles(tables.blocks, purpose)
   const work = tables.scores * heads * (4 * headDim + 20)
+  const partialSize = headDim + 2
+  const partials = borrowed.bytes(tables.ranges * heads * partialSize * 4, "attention: ranges of a long context")
   for (const kernel of ["attend", "attend_few"] as const) {
     const rows = kernel === "attend" ? tables.many : tables.few
-    const queryCount = rows.length / 5
+    const queryCount = rows.length / 6
     const queries = borrowed.ints(Int32Array.from(rows), purpose)
     engine.run(
       kernel,
@@ -227,11 +283,19 @@ function runTables(
         scale,
         scratch,
         scratchSize,
+        partials,
       },
       queryCount * (kernel === "attend" ? heads : kvHeads),
       work,
     )
   }
+  const cutCount = tables.cut.length / 3
+  engine.run(
+    "join_ranges",
+    { partials, out, queries: borrowed.ints(Int32Array.from(tables.cut), purpose), heads, headDim },
+    cutCount * heads,
+    tables.ranges * heads * partialSize * 2,
+  )
 }
 
 /** See Backend.varlenAttention. Keys and values go into temporary blocks, each segment into its own. */
@@ -245,7 +309,7 @@ export function runVarlenAttention(
   scale: number,
 ): void {
   const { kvBlock, kvBlockSlack } = engine.sizes
-  const blockBytes = layerBytes(engine, heads, headDim, "f32")
+  const blockBytes = heads * headBytes(engine, headDim, "f32")
   let count = 0
   for (let i = 1; i < cuSeqlens.length; i++) count += Math.ceil((cuSeqlens[i] - cuSeqlens[i - 1]) / kvBlock)
   memory.borrow((borrowed) => {

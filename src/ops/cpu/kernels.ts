@@ -18,6 +18,7 @@ const ATTENTION = [
   "scale",
   "scratch",
   "scratchSize",
+  "partials",
 ] as const
 
 /** Name → names of the arguments, in order. */
@@ -48,6 +49,7 @@ export const KERNELS = {
   kv_write: ["k", "v", "writes", "kvHeads", "headDim", "stored"],
   attend: ATTENTION,
   attend_few: ATTENTION,
+  join_ranges: ["partials", "out", "queries", "heads", "headDim"],
   argmax: ["x", "out", "width"],
   top_k: ["x", "values", "indices", "width", "k"],
   log_softmax: ["x", "out", "width"],
@@ -61,7 +63,7 @@ export const KERNEL_NAMES = Object.keys(KERNELS) as KernelName[]
 export type KernelArgs<K extends KernelName> = Readonly<Record<(typeof KERNELS)[K][number], number>>
 
 /** The values of `Stored`, `Source` and `Activation` in kernels/abi.h. */
-export const STORED_CODE = { f32: 0, bf16: 1 } as const
+export const STORED_CODE = { f32: 0, bf16: 1, int8: 2 } as const
 export const SOURCE_CODE = { F32: 0, F16: 1, BF16: 2 } as const
 export const ACTIVATION_CODE = { none: 0, silu: 1, gelu_tanh: 2 } as const
 

@@ -4,12 +4,19 @@ import type { KvCache, KvNumbers, KvOptions, KvSequence } from "../backend"
 import { KvBlockTable } from "../kv-blocks"
 import { attend, type HeadRows } from "./attention"
 import { fromBf16, toBf16 } from "./float-formats"
+import { quantiseGroup } from "./quantisation"
 
-type Block = Float32Array | Uint16Array
+interface Block {
+  /** [layers, 2, blockTokens, kvHeads·headDim] */
+  readonly numbers: Float32Array | Uint16Array | Int8Array
+  /** Of int8: [layers, 2, blockTokens, kvHeads]. Otherwise none. */
+  readonly scales: Float32Array
+}
+
+const ARRAY = { f32: Float32Array, bf16: Uint16Array, int8: Int8Array } as const
 
 /**
- * A block holds, for each layer, its keys and then its values: [layers, 2, blockTokens, kvHeads·headDim].
- * `counted` is told of every change of `bytes`.
+ * A block holds, for each layer, its keys and then its values. `counted` is told of every change of `bytes`.
  */
 export class BlockedKvCache implements KvCache {
   readonly options: Readonly<Required<KvOptions>>
@@ -17,122 +24,156 @@ export class BlockedKvCache implements KvCache {
   private readonly blocks = new Map<number, Block>()
 
   constructor(options: KvOptions, counted: (bytes: number) => void) {
-    this.options = Object.freeze({ stored: "f32" as const, ...options })
+    this.options = Object.freeze({ ...options, stored: options.stored ?? "f32" })
     this.table = new KvBlockTable({
       maxTokens: options.maxTokens,
       onAllocate: (id) => {
-        const size = this.options.layers * 2 * this.matrixSize
-        const block = this.options.stored === "f32" ? new Float32Array(size) : new Uint16Array(size)
-        this.blocks.set(id, block)
-        counted(block.byteLength)
+        const rows = this.options.layers * 2 * this.table.blockTokens
+        this.blocks.set(id, this.newBlock(rows))
+        counted(this.blockBytes)
       },
       onRelease: (id) => {
-        counted(-this.blocks.get(id)!.byteLength)
         this.blocks.delete(id)
+        counted(-this.blockBytes)
       },
     })
   }
 
   get bytes(): number {
-    let bytes = 0
-    for (const block of this.blocks.values()) bytes += block.byteLength
-    return bytes
+    return this.blocks.size * this.blockBytes
   }
 
   /** Make room for the new tokens, unsharing the blocks they go to. */
   prepare(sequences: readonly KvSequence[]): void {
-    const { layers } = this.options
-    const rowSize = this.rowSize
     for (const { from, to, tokens } of this.table.prepareWrite(sequences)) {
       const source = this.blocks.get(from)!
       const target = this.blocks.get(to)!
-      for (let matrix = 0; matrix < layers * 2; matrix++) {
-        const at = matrix * this.matrixSize
-        target.set(source.subarray(at, at + tokens * rowSize), at)
+      for (let matrix = 0; matrix < this.options.layers * 2; matrix++) {
+        const row = matrix * this.table.blockTokens
+        copyRows(source, row, target, row, tokens, this.options)
       }
     }
   }
 
   /** Write rows first … first+length-1 of k and v [T, kvHeads·headDim] to the sequence's cache positions. */
   write(layer: number, { slot, start, length }: KvSequence, k: Float32Array, v: Float32Array, first: number): void {
-    const rowSize = this.rowSize
+    const { kvHeads, headDim } = this.options
+    const rowSize = kvHeads * headDim
     for (let i = 0; i < length; i++) {
-      const { block, row } = this.locate(slot, start + i)
+      const { block, keyRow, valueRow } = this.locate(layer, slot, start + i)
       const from = (first + i) * rowSize
-      const keyAt = layer * 2 * this.matrixSize + row * rowSize
-      store(k.subarray(from, from + rowSize), block, keyAt)
-      store(v.subarray(from, from + rowSize), block, keyAt + this.matrixSize)
+      storeRow(k.subarray(from, from + rowSize), block, keyRow, headDim)
+      storeRow(v.subarray(from, from + rowSize), block, valueRow, headDim)
     }
   }
 
   /** See Backend.kvGrowth. */
   growth(sequences: readonly KvSequence[]): number {
-    const numberBytes = this.options.stored === "f32" ? 4 : 2
-    return this.table.growth(sequences) * this.options.layers * 2 * this.matrixSize * numberBytes
+    return this.table.growth(sequences) * this.blockBytes
   }
 
   /** See Backend.kvExport. */
   export(slot: number, layer: number, length: number): KvNumbers {
-    const rowSize = this.rowSize
-    const size = 2 * length * rowSize
-    const out = this.options.stored === "f32" ? new Float32Array(size) : new Uint16Array(size)
+    const out = this.newBlock(2 * length)
     for (let p = 0; p < length; p++) {
-      const { block, row } = this.locate(slot, p)
-      const keyAt = layer * 2 * this.matrixSize + row * rowSize
-      out.set(block.subarray(keyAt, keyAt + rowSize), p * rowSize)
-      out.set(block.subarray(keyAt + this.matrixSize, keyAt + this.matrixSize + rowSize), (length + p) * rowSize)
+      const { block, keyRow, valueRow } = this.locate(layer, slot, p)
+      copyRows(block, keyRow, out, p, 1, this.options)
+      copyRows(block, valueRow, out, length + p, 1, this.options)
     }
-    return out
+    return out.numbers instanceof Int8Array ? { numbers: out.numbers, scales: out.scales } : out.numbers
   }
 
   /** See Backend.kvImport. */
   import(slot: number, layer: number, numbers: KvNumbers, length: number): void {
-    const rowSize = this.rowSize
+    const source: Block = "scales" in numbers ? numbers : { numbers, scales: new Float32Array(0) }
     this.prepare([{ slot, start: 0, length }])
     for (let p = 0; p < length; p++) {
-      const { block, row } = this.locate(slot, p)
-      const keyAt = layer * 2 * this.matrixSize + row * rowSize
-      block.set(numbers.subarray(p * rowSize, (p + 1) * rowSize), keyAt)
-      block.set(numbers.subarray((length + p) * rowSize, (length + p + 1) * rowSize), keyAt + this.matrixSize)
+      const { block, keyRow, valueRow } = this.locate(layer, slot, p)
+      copyRows(source, p, block, keyRow, 1, this.options)
+      copyRows(source, length + p, block, valueRow, 1, this.options)
     }
   }
 
   /** Keys and values of one head at cache positions 0 … n-1 of the slot: [n, headDim] each. */
   head(layer: number, slot: number, kvHead: number, n: number): { keys: HeadRows; values: HeadRows } {
-    const { headDim, stored } = this.options
+    const { headDim } = this.options
     const keys = new Float64Array(n * headDim)
     const values = new Float64Array(n * headDim)
     for (let p = 0; p < n; p++) {
-      const { block, row } = this.locate(slot, p)
-      const keyAt = layer * 2 * this.matrixSize + row * this.rowSize + kvHead * headDim
-      const valueAt = keyAt + this.matrixSize
-      for (let i = 0; i < headDim; i++) {
-        keys[p * headDim + i] = stored === "f32" ? block[keyAt + i] : fromBf16(block[keyAt + i])
-        values[p * headDim + i] = stored === "f32" ? block[valueAt + i] : fromBf16(block[valueAt + i])
-      }
+      const { block, keyRow, valueRow } = this.locate(layer, slot, p)
+      this.widenHead(block, keyRow, kvHead, keys, p * headDim)
+      this.widenHead(block, valueRow, kvHead, values, p * headDim)
     }
     return { keys, values }
   }
 
-  private get rowSize(): number {
-    return this.options.kvHeads * this.options.headDim
+  /** One head of one row, to `out` from `at` on. */
+  private widenHead({ numbers, scales }: Block, row: number, kvHead: number, out: HeadRows, at: number): void {
+    const { kvHeads, headDim } = this.options
+    const head = row * kvHeads + kvHead
+    const from = head * headDim
+    for (let i = 0; i < headDim; i++) {
+      const number = numbers[from + i]
+      out[at + i] =
+        numbers instanceof Uint16Array
+          ? fromBf16(number)
+          : numbers instanceof Int8Array
+            ? scales[head] * number
+            : number
+    }
   }
 
-  private get matrixSize(): number {
-    return this.table.blockTokens * this.rowSize
+  private newBlock(rows: number): Block {
+    const { kvHeads, headDim, stored } = this.options
+    return {
+      numbers: new ARRAY[stored](rows * kvHeads * headDim),
+      scales: new Float32Array(stored === "int8" ? rows * kvHeads : 0),
+    }
   }
 
-  private locate(slot: number, position: number): { block: Block; row: number } {
+  private get blockBytes(): number {
+    const { layers, kvHeads, headDim, stored } = this.options
+    const headBytes = headDim * ARRAY[stored].BYTES_PER_ELEMENT + (stored === "int8" ? 4 : 0)
+    return layers * 2 * this.table.blockTokens * kvHeads * headBytes
+  }
+
+  /** The block of a token, and which of its rows, [layers, 2, blockTokens], are its key and its value. */
+  private locate(layer: number, slot: number, position: number) {
     const { blockTokens } = this.table
     const id = this.table.blocks(slot)[Math.floor(position / blockTokens)]
-    return { block: this.blocks.get(id)!, row: position % blockTokens }
+    const keyRow = layer * 2 * blockTokens + (position % blockTokens)
+    return { block: this.blocks.get(id)!, keyRow, valueRow: keyRow + blockTokens }
   }
 }
 
-/** Copy numbers into a block, rounded to its type. */
-function store(row: Float32Array, block: Block, at: number): void {
-  if (block instanceof Float32Array) block.set(row, at)
-  else for (let i = 0; i < row.length; i++) block[at + i] = toBf16(row[i])
+/** Copy whole rows with their scales. */
+function copyRows(
+  from: Block,
+  fromRow: number,
+  to: Block,
+  toRow: number,
+  rows: number,
+  { kvHeads, headDim }: KvOptions,
+): void {
+  const rowSize = kvHeads * headDim
+  to.numbers.set(from.numbers.subarray(fromRow * rowSize, (fromRow + rows) * rowSize), toRow * rowSize)
+  if (to.scales.length === 0) return
+  to.scales.set(from.scales.subarray(fromRow * kvHeads, (fromRow + rows) * kvHeads), toRow * kvHeads)
+}
+
+/** Write a row, rounded to the block's type. */
+function storeRow(x: Float32Array, { numbers, scales }: Block, row: number, headDim: number): void {
+  const at = row * x.length
+  if (numbers instanceof Float32Array) {
+    numbers.set(x, at)
+  } else if (numbers instanceof Uint16Array) {
+    for (let i = 0; i < x.length; i++) numbers[at + i] = toBf16(x[i])
+  } else {
+    const head = at / headDim
+    for (let i = 0; i < x.length; i += headDim) {
+      scales[head + i / headDim] = quantiseGroup(x.subarray(i, i + headDim), numbers, at + i)
+    }
+  }
 }
 
 /**

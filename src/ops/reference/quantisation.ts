@@ -2,7 +2,8 @@
  * The arithmetic of q8 and q4, step by step. Every number below is a float32 and every step is rounded to float32 once, so
  * that all backends find the same whole numbers; none of them may fuse a product with a sum here.
  *
- * A group of weights (one output, Q8_GROUP inputs) or of activations (one row, the same inputs):
+ * A group of weights (one output, Q8_GROUP inputs) or of activations (one row, the same inputs). The key or the value of
+ * one token and head, kept as int8, is a group of activations, whatever its size.
  *
  *     farthest = the number that lies farthest from zero, the first of several
  *
