@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { ODD_CONFIG, randomTensors } from "../test/random-checkpoint"
 import { type ConversionCacheOptions, cacheFolder, packedFiles } from "./conversion-cache-node"
 import type { LoadProgress } from "./engine-options"
+import type { PackedType } from "./ops/backend"
 import { createReferenceBackend } from "./ops/reference"
 import { type Checkpoint, openCheckpoint } from "./weights/checkpoint"
 import { openFolder } from "./weights/files-node"
@@ -41,8 +42,8 @@ async function writeWeights(seed: number): Promise<void> {
   checkpoint = await openCheckpoint(files)
 }
 
-const packed = (options: ConversionCacheOptions = {}) =>
-  packedFiles(files, checkpoint, createReferenceBackend(), {
+const packed = (options: ConversionCacheOptions = {}, stored: PackedType = "q8") =>
+  packedFiles(files, checkpoint, stored, createReferenceBackend(), {
     env: { ISAAC_CACHE: cache() },
     worthKeeping: 1,
     onProgress: (step) => steps.push(step),
@@ -72,6 +73,15 @@ describe("the cache of converted weights", () => {
     await packed()
     expect(conversions()).toBe(1)
     expect(notices()).toEqual([PACKING])
+  })
+
+  it("has a copy for each type", async () => {
+    await packed()
+    expect(Object.keys(await typesOf(await packed({}, "q4"))).sort()).toEqual(["F32", "Q4"])
+    expect(Object.keys(await typesOf(await packed())).sort()).toEqual(["F32", "Q8"])
+    expect(conversions()).toBe(2)
+    expect(await entries()).toEqual([expect.stringMatching(/^q4-/), expect.stringMatching(/^q8-/)])
+    expect(notices()[1]).toMatch(/as q4, once: .*q4-/)
   })
 
   it("takes the weights alone from it: a template that was changed counts at once", async () => {

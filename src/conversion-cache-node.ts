@@ -1,7 +1,8 @@
 /**
- * Large checkpoints that are kept as q8 are packed once: the next load reads the packed copy.
+ * Large checkpoints that are kept as q8 or q4 are packed once: the next load reads the packed copy.
  *
  *     $ISAAC_CACHE/converted/q8-<hash>/     a checkpoint folder as `isaac convert` writes it
+ *     $ISAAC_CACHE/converted/q4-<hash>/
  *
  * The hash stands for the content of the weights and for the form they are packed in, so a changed checkpoint and a
  * changed version of this library have copies of their own. Deleting any of it is safe.
@@ -16,8 +17,7 @@ import { isIsaacError } from "./errors"
 import { configOf, type IsaacConfig } from "./model"
 import { planConversion } from "./model/convert"
 import { checkParameters, parameterTable } from "./model/parameters"
-import type { Backend } from "./ops/backend"
-import { Q8_ARITHMETIC } from "./ops/backend"
+import { type Backend, PACKED, type PackedType } from "./ops/backend"
 import { type Checkpoint, openCheckpoint } from "./weights/checkpoint"
 import { LAYOUT_VERSION } from "./weights/conversion"
 import { formatBytes } from "./weights/disk-node"
@@ -49,7 +49,7 @@ export function cacheFolder(env: Readonly<Record<string, string | undefined>>): 
 }
 
 /**
- * The files of a checkpoint with its matrices packed as q8, from the cache or written to it now. Only the weights are
+ * The files of a checkpoint with its matrices packed as `stored`, from the cache or written to it now. Only the weights are
  * the cache's; everything else is read from the checkpoint itself, so that a changed template counts at once.
  *
  * Undefined where the copy is not worth it, is not wanted, or cannot be written (which a notice tells): pack while
@@ -60,6 +60,7 @@ export function cacheFolder(env: Readonly<Record<string, string | undefined>>): 
 export async function packedFiles(
   files: FileSet,
   checkpoint: Checkpoint,
+  stored: PackedType,
   backend: Backend,
   options: ConversionCacheOptions = {},
 ): Promise<FileSet | undefined> {
@@ -69,15 +70,18 @@ export async function packedFiles(
   const config = configOf(checkpoint)
   if (cache === undefined || matrixBytes(checkpoint, config) < worthKeeping) return undefined
   const source = await fingerprintWeights(files, checkpoint)
-  const key = createHash("sha256").update(`${source}\0${LAYOUT_VERSION}\0${Q8_ARITHMETIC}`).digest("hex").slice(0, 32)
-  const folder = join(cache, "converted", `q8-${key}`)
-  if (!(await isWhole(folder, source, config))) {
+  const form = `${source}\0${LAYOUT_VERSION}\0${PACKED[stored].arithmetic}`
+  const key = createHash("sha256").update(form).digest("hex").slice(0, 32)
+  const folder = join(cache, "converted", `${stored}-${key}`)
+  if (!(await isWhole(folder, stored, source, config))) {
     try {
-      const plan = await planConversion(checkpoint, config, "q8", source)
+      const plan = await planConversion(checkpoint, config, stored, source)
       const size = formatBytes(plan.layout.bytes)
-      notice(`Packing ${files.name} as q8, once: ${size} go to ${folder}. ISAAC_CACHE=off or --no-cache prevents it.`)
+      notice(
+        `Packing ${files.name} as ${stored}, once: ${size} go to ${folder}. ISAAC_CACHE=off or --no-cache prevents it.`,
+      )
       await writeConversion(folder, files, checkpoint, plan, backend, {
-        existing: async () => ((await isWhole(folder, source, config)) ? "keep" : "replace"),
+        existing: async () => ((await isWhole(folder, stored, source, config)) ? "keep" : "replace"),
         advice: {
           unwritable: "ISAAC_CACHE names another folder for converted weights, or turns the cache off.",
           full: "Make room, or set ISAAC_CACHE to a folder on another disk.",
@@ -104,12 +108,12 @@ function matrixBytes({ tensors }: Checkpoint, config: IsaacConfig): number {
 }
 
 /** Whether a copy is there and is what it should be; a truncated or foreign one is written anew. */
-async function isWhole(folder: string, source: string, config: IsaacConfig): Promise<boolean> {
+async function isWhole(folder: string, stored: PackedType, source: string, config: IsaacConfig): Promise<boolean> {
   try {
     const checkpoint = await openCheckpoint(await openFolder(folder))
     await checkpoint.close()
     checkParameters(checkpoint, config)
-    return checkpoint.metadata["isaac.stored"] === "q8" && checkpoint.metadata["isaac.source"] === source
+    return checkpoint.metadata["isaac.stored"] === stored && checkpoint.metadata["isaac.source"] === source
   } catch {
     return false
   }

@@ -62,11 +62,13 @@ const convert = (model: string, changes: Partial<Parameters<typeof convertModel>
   convertModel(model, { dtype: "q8", out: join(folder, "out"), backend: "reference", ...changes })
 
 describe("convertModel", () => {
-  it.each<[string, "q8" | "bf16", (t: Map<string, TensorData>) => Map<string, TensorData>]>([
+  it.each<[string, "q8" | "q4" | "bf16", (t: Map<string, TensorData>) => Map<string, TensorData>]>([
     ["float32", "q8", (tensors) => tensors],
+    ["float32", "q4", (tensors) => tensors],
     ["float32", "bf16", (tensors) => tensors],
     ["bfloat16", "q8", (tensors) => new Map([...tensors].map(([name, tensor]) => [name, truncated(tensor)]))],
     ["a head of its own", "bf16", (tensors) => tensors],
+    ["a head equal to the embedding", "q4", (t) => t.set("lm_head.weight", t.get("model.embed_tokens.weight")!)],
     ["a head equal to the embedding", "q8", (t) => t.set("lm_head.weight", t.get("model.embed_tokens.weight")!)],
     ["a head equal to the embedding", "bf16", (t) => t.set("lm_head.weight", t.get("model.embed_tokens.weight")!)],
   ])("of %s to %s loads to the same bits as rounding while loading", async (_, dtype, change) => {
@@ -92,9 +94,9 @@ describe("convertModel", () => {
     expect(fractions.at(-1)).toBe(1)
   })
 
-  it("aligns packed matrices to 64 bytes and leaves vectors as they were", async () => {
+  it.each(["q8", "q4"] as const)("aligns matrices of %s to 64 bytes, leaves vectors as they were", async (dtype) => {
     const model = await source()
-    await convert(model)
+    await convert(model, { dtype })
     const [before, after] = await Promise.all(
       [model, join(folder, "out")].map(async (where) => openCheckpoint(await openFolder(where))),
     )
@@ -105,10 +107,10 @@ describe("convertModel", () => {
     const data = 8 + Number(bytes.getBigUint64(0, true))
     for (const [name, tensor] of after.tensors) {
       expect(tensor.shape).toEqual(before.tensors.get(name)!.shape)
-      if (tensor.dtype === "Q8") expect((data + header[name].data_offsets[0]) % 64, name).toBe(0)
+      if (tensor.dtype === dtype.toUpperCase()) expect((data + header[name].data_offsets[0]) % 64, name).toBe(0)
       else expect((await after.read(name)).bytes).toEqual((await before.read(name)).bytes)
     }
-    expect([...after.tensors.values()].filter(({ dtype }) => dtype === "Q8")).toHaveLength(30)
+    expect([...after.tensors.values()].filter((tensor) => tensor.dtype === dtype.toUpperCase())).toHaveLength(30)
     expect(after.metadata["isaac.source"]).toMatch(/^[0-9a-f]{64}$/)
     await Promise.all([before.close(), after.close()])
   })
@@ -128,7 +130,20 @@ describe("convertModel", () => {
       })
     }
     expect(await logitsOf(out, "q8")).toEqual(await logitsOf(out, "auto"))
-    await expect(convert(TINY, { dtype: "q4" as "q8" })).rejects.toMatchObject({ code: "unsupported" })
+    await expect(logitsOf(out, "q4")).rejects.toMatchObject({ code: "unsupported" })
+    await expect(convert(TINY, { dtype: "q3" as "q8" })).rejects.toMatchObject({
+      code: "unsupported",
+      message: expect.stringContaining("writes q8, q4, bf16"),
+    })
+    const q4 = join(folder, "q4")
+    await convert(join(folder, "model"), { dtype: "q4", out: q4 })
+    await expect(convert(q4, { out: join(folder, "again") })).rejects.toMatchObject({
+      message: expect.stringContaining("stored as q4 already"),
+    })
+    await expect(logitsOf(q4, "q8")).rejects.toMatchObject({
+      code: "unsupported",
+      message: expect.stringMatching(/stored as q4.*load it as q4 or auto/),
+    })
   })
 
   it("replaces an earlier conversion, and nothing else", async () => {

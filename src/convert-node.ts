@@ -15,8 +15,8 @@ import { openFolder } from "./weights/files-node"
 import { fingerprintWeights } from "./weights/fingerprint-node"
 import { COMPANIONS, CONFIG, SINGLE } from "./weights/hub-files"
 
-/** What `isaac convert` writes; q4 is not there yet. */
-export const CONVERTED_TYPES: readonly ConvertedType[] = ["q8", "bf16"]
+/** What `isaac convert` writes. */
+export const CONVERTED_TYPES: readonly ConvertedType[] = ["q8", "q4", "bf16"]
 
 export interface ConvertModelOptions extends Pick<LoadOptions, "threads" | "signal" | "onProgress"> {
   readonly dtype: ConvertedType

@@ -3,7 +3,7 @@
 import type { BrowserImage, BrowserModel } from "./browser-inputs"
 import type { AbortFlag } from "./generate/abort"
 import type { GenerationOptions } from "./generate/generation"
-import type { Backend, StoredType } from "./ops/backend"
+import type { Backend, PackedType, StoredType } from "./ops/backend"
 import type { DecodeImage, ImageFile, ProcessOptions, RgbImage, ImageInput as StoredImage } from "./processor"
 import type { Checkpoint } from "./weights/checkpoint"
 import type { ByteSink } from "./weights/sink"
@@ -14,14 +14,14 @@ export type BackendChoice = "auto" | "native" | "wasm" | "reference"
 
 /**
  * How the weights of linear layers are kept; "auto" keeps them as the checkpoint stores them, or as q8 where that does not
- * fit into the backend's memory.
+ * fit into the backend's memory, or as q4 where that does not fit either.
  */
 export type DtypeChoice = "auto" | StoredType
 
 export interface LoadProgress {
   /**
    * "notice" is for people to read: the licence of weights before they are downloaded, what is waited for, weights that
-   * are kept smaller than they are stored. "convert" comes once for a large checkpoint that is kept as q8.
+   * are kept smaller than they are stored. "convert" comes once for a large checkpoint that is kept as q8 or q4.
    */
   readonly stage: "notice" | "download" | "backend" | "convert" | "weights"
   /** 0 … 1; 0 for a notice */
@@ -49,7 +49,7 @@ export interface LoadOptions {
   /** Most bytes of image embeddings that are kept for the next question about a picture. Default 256 MiB. */
   readonly imageMemory?: number
   /**
-   * Node: keep a large checkpoint's q8 form on disk, so that it is packed only once (see docs/checkpoints.md). Browsers:
+   * Node: keep a large checkpoint's q8 or q4 form on disk, so that it is packed only once (see docs/checkpoints.md). Browsers:
    * keep what is downloaded in the browser's storage (see docs/browser.md). Default true.
    */
   readonly cache?: boolean
@@ -153,12 +153,13 @@ export interface Platform {
   readImage(image: ImageInput, options: { readonly signal?: AbortSignal }): Promise<ImageFile | RgbImage>
   readonly decodeImage: DecodeImage
   /**
-   * A copy of a checkpoint's files whose matrices are packed as q8 already, made now if need be. Without it, or when it
+   * A copy of a checkpoint's files whose matrices are packed as `stored` already, made now if need be. Without it, or when it
    * gives undefined, they are packed while loading.
    */
   packedFiles?(
     files: FileSet,
     checkpoint: Checkpoint,
+    stored: PackedType,
     backend: Backend,
     options: Pick<LoadOptions, "signal" | "onProgress">,
   ): Promise<FileSet | undefined>

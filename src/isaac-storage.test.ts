@@ -48,7 +48,7 @@ async function load(where: Platform, options: EngineLoadOptions = {}, model = "t
 }
 
 /** What isaac-tiny takes at 1024 tokens, a chunk of 512 at a time. */
-async function total(stored: "auto" | "q8", kvStored: "f32" | "bf16"): Promise<number> {
+async function total(stored: "auto" | "q8" | "q4", kvStored: "f32" | "bf16"): Promise<number> {
   const checkpoint = await openCheckpoint(await openModel("tiny"))
   await checkpoint.close()
   const { tensors } = checkpoint
@@ -64,20 +64,25 @@ describe("what fits into the backend's memory", () => {
     })
   })
 
-  it("else with bf16 keys and values, else as q8, and a notice tells", async () => {
+  it("else with bf16 keys and values, else as q8, else as q4, and a notice tells", async () => {
     const half = await load(platform(await total("auto", "bf16")))
     expect(half).toMatchObject({ dtype: "bf16", kvDtype: "bf16", notices: [expect.stringContaining("kept as bf16")] })
     const q8 = await load(platform(await total("q8", "f32")))
     expect(q8).toMatchObject({ dtype: "q8", kvDtype: "f32", notices: [expect.stringContaining("kept as q8")] })
     expect(q8.weights).toBeLessThan(0.6 * half.weights)
+    const q4 = await load(platform(await total("q4", "f32")))
+    expect(q4).toMatchObject({ dtype: "q4", kvDtype: "f32", notices: [expect.stringContaining("kept as q4")] })
+    expect(q4.weights).toBeLessThan(0.6 * q8.weights)
     const small = platform(2 ** 32, { machineMemory: await total("q8", "f32") })
     expect(await load(small)).toMatchObject({ dtype: "q8", notices: [expect.stringContaining("can have here")] })
   })
 
   it("is kept as asked for, or refused with the numbers", async () => {
-    const limit = await total("q8", "bf16")
-    expect(await load(platform(), { dtype: "q8", kvDtype: "bf16" })).toMatchObject({ dtype: "q8", kvDtype: "bf16" })
-    for (const options of [{ dtype: "bf16" }, { kvDtype: "f32" }, { maxContext: 2048 }] as const) {
+    const limit = await total("q4", "bf16")
+    for (const dtype of ["q8", "q4"] as const) {
+      expect(await load(platform(), { dtype, kvDtype: "bf16" })).toMatchObject({ dtype, kvDtype: "bf16", notices: [] })
+    }
+    for (const options of [{ dtype: "bf16" }, { dtype: "q8" }, { kvDtype: "f32" }, { maxContext: 2048 }] as const) {
       await expect(load(platform(limit), options)).rejects.toMatchObject({
         code: "out_of_memory",
         message: expect.stringMatching(/\d+ MB of weights.*are allowed/),
@@ -112,6 +117,18 @@ describe("the packed copy", () => {
     await load(where, { dtype: "q8", cache: false })
     expect(await load(where, { dtype: "q8" }, join(folder, "q8"))).toMatchObject({ dtype: "q8" })
     expect(asked).toHaveLength(1)
+  })
+
+  it("is asked for in the type that is wanted", async () => {
+    const asked: string[] = []
+    const where = platform(undefined, {
+      async packedFiles(_files, _checkpoint, stored) {
+        asked.push(stored)
+        return undefined
+      },
+    })
+    for (const dtype of ["q4", "q8", "f32"] as const) await load(where, { dtype })
+    expect(asked).toEqual(["q4", "q8"])
   })
 
   it("is done without where there is none", async () => {

@@ -30,7 +30,7 @@ import { LARGEST_CHUNK, Session } from "./generate/session"
 import type { SessionPool, SessionUsage } from "./generate/session-pool"
 import { IsaacModel, type MemoryPlan, type PlanOptions } from "./model"
 import { type ModelFingerprint, ObservedCheckpoint } from "./model/fingerprint"
-import type { Backend, StoredType } from "./ops/backend"
+import { type Backend, isPacked, type StoredType } from "./ops/backend"
 import { PROMPT_PROFILE_FILE, type PromptProfile, promptProfileOf } from "./perception"
 import {
   ChatTemplate,
@@ -45,7 +45,7 @@ import {
 import { assistantIds } from "./processor/messages"
 import { bytesOfSession, type KvOrigin, readSession } from "./session-file"
 import { sessionPool } from "./session-setup"
-import { type Checkpoint, openCheckpoint } from "./weights/checkpoint"
+import { type Checkpoint, openCheckpoint, packedTypeOfTensors } from "./weights/checkpoint"
 import { blobSource } from "./weights/http-sources"
 import { type ByteSource, bytesSource, type FileSet, readJson } from "./weights/source"
 
@@ -484,9 +484,9 @@ async function openFitting(
     const { stored, kvStored, plan, notice } = await IsaacModel.plan(checkpoint, backend, wish)
     if (notice !== undefined) onProgress?.({ stage: "notice", fraction: 0, message: notice })
     const storage = { ...wish, stored, kvStored, dtype: mainType(plan) }
-    const isPacked = [...checkpoint.tensors.values()].some(({ dtype }) => dtype === "Q8")
-    if (stored !== "q8" || isPacked || !cache) return { checkpoint, storage }
-    const packed = await platform.packedFiles?.(files, checkpoint, backend, { signal, onProgress })
+    const isThere = packedTypeOfTensors(checkpoint.tensors) !== undefined
+    if (!isPacked(stored) || isThere || !cache) return { checkpoint, storage }
+    const packed = await platform.packedFiles?.(files, checkpoint, stored, backend, { signal, onProgress })
     if (packed === undefined) return { checkpoint, storage }
     const copy = await openCheckpoint(packed)
     await checkpoint.close()

@@ -1,8 +1,8 @@
-/** `isaac convert MODEL --dtype q8|bf16 --out DIR`: a checkpoint folder that is smaller and loads faster. */
+/** `isaac convert MODEL --dtype q8|q4|bf16 --out DIR`: a checkpoint folder that is smaller and loads faster. */
 
 import { type Command, Option } from "commander"
 import type { BackendChoice } from "../index"
-import { type ConvertedType, convertModel } from "../internal"
+import { CONVERTED_TYPES, type ConvertedType, convertModel } from "../internal"
 import { backendOption } from "./engine-options"
 import { formatBytes } from "./format"
 import { wholeNumber } from "./option-values"
@@ -22,11 +22,7 @@ export function addConvert(program: Command, terminal: Terminal): void {
     .command("convert")
     .description("write a model as a checkpoint folder whose weights are kept in another type")
     .argument("<model>", "tiny (built in), a checkpoint folder, or ORG/NAME of the Hugging Face hub")
-    .addOption(
-      new Option("--dtype <type>", "how the weights are kept (q4 is not there yet)")
-        .choices(["q8", "q4", "bf16"])
-        .makeOptionMandatory(),
-    )
+    .addOption(new Option("--dtype <type>", "how the weights are kept").choices(CONVERTED_TYPES).makeOptionMandatory())
     .requiredOption("--out <dir>", "the folder to make; an earlier conversion there is replaced, nothing else")
     .addOption(backendOption())
     .option("--threads <n>", "threads (default: what the machine has)", wholeNumber(1))

@@ -29,5 +29,5 @@ export function addEngineOptions(command: Command): Command {
     .addOption(backendOption())
     .addOption(dtypeOption())
     .option("--threads <n>", "threads (default: what the machine has)", wholeNumber(1))
-    .option("--no-cache", "do not keep the q8 form of a large checkpoint on disk")
+    .option("--no-cache", "do not keep the q8 or q4 form of a large checkpoint on disk")
 }

@@ -104,7 +104,8 @@ function warnings(checkpoint: Checkpoint, config: IsaacConfig): string[] {
   } catch (error) {
     found.push(`cannot be loaded: ${(error as Error).message}`)
   }
-  if (checkpoint.metadata["isaac.stored"] === "q8") found.push("converted to q8: it runs as q8, not as f32 or bf16")
+  const stored = checkpoint.metadata["isaac.stored"]
+  if (stored === "q8" || stored === "q4") found.push(`converted to ${stored}: it runs as ${stored} only`)
   if (config.mropeInterleaved) {
     found.push(
       "the config asks for mrope_interleaved: true, which is not obeyed: the reference splits the frequencies into " +

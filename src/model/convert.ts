@@ -1,9 +1,9 @@
 /** Checkpoint → the weight file of a checkpoint whose matrices are kept in another type. */
 
 import { IsaacError } from "../errors"
-import { type Backend, type NumberType, packedBytes, Q8_PANEL } from "../ops/backend"
+import { type Backend, isPacked, type NumberType, type PackedType, packedBytes, Q8_PANEL } from "../ops/backend"
 import { toBfloat16 } from "../weights/bfloat16"
-import type { Checkpoint } from "../weights/checkpoint"
+import { type Checkpoint, packedTypeOfTensors } from "../weights/checkpoint"
 import { type ConvertedType, conversionMetadata } from "../weights/conversion"
 import type { SafetensorsType } from "../weights/safetensors"
 import {
@@ -40,8 +40,12 @@ export async function planConversion(
   source?: string,
 ): Promise<ConversionPlan> {
   const table = checkParameters(checkpoint, config)
-  if ([...checkpoint.tensors.values()].some(({ dtype }) => dtype === "Q8")) {
-    throw new IsaacError("unsupported", `${checkpoint.name} is stored as q8 already; convert the original checkpoint`)
+  const packed = packedTypeOfTensors(checkpoint.tensors)
+  if (packed !== undefined) {
+    throw new IsaacError(
+      "unsupported",
+      `${checkpoint.name} is stored as ${packed} already; convert the original checkpoint`,
+    )
   }
   const matrices = new Set<string>()
   const shapes = new Map<string, readonly [number, number]>()
@@ -50,7 +54,7 @@ export async function planConversion(
   for (const [name, { kind }] of table) {
     const tensor = checkpoint.tensors.get(name)
     if (!tensor) continue // an lm_head that is tied
-    if (name === LM_HEAD && stored === "q8" && (await sharesEmbedding(checkpoint, config))) {
+    if (name === LM_HEAD && isPacked(stored) && (await sharesEmbedding(checkpoint, config))) {
       same.set(LM_HEAD, EMBEDDING)
       continue
     }
@@ -62,7 +66,7 @@ export async function planConversion(
       if (stored === "bf16") planned.push({ name, dtype: "BF16", shape })
       else {
         shapes.set(name, [out, inner])
-        planned.push({ name, dtype: "U8", shape: [packedBytes([out, inner], "q8")] })
+        planned.push({ name, dtype: "U8", shape: [packedBytes([out, inner], stored)] })
       }
     }
   }
@@ -94,7 +98,7 @@ export async function convertWeights(
     for await (const block of rowBlocks(checkpoint, name, Q8_PANEL, signal)) {
       if (!matrices.has(name)) yield block.bytes
       else if (stored === "bf16") yield toBfloat16(block.bytes, source)
-      else yield await packed(backend, block, source, shape[1])
+      else yield await packed(backend, block, source, shape[1], stored)
       loaded += block.bytes.byteLength
       onProgress?.({ tensor: name, loaded, total })
     }
@@ -102,9 +106,15 @@ export async function convertWeights(
   await writeSafetensors(sink, layout, pieces)
 }
 
-/** A block of rows as q8: the packed bytes of a matrix are those of its blocks, one after the other. */
-async function packed(backend: Backend, { rows, bytes }: RowBlock, source: NumberType, inner: number) {
-  const weight = backend.createWeight([rows, inner], "q8")
+/** A block of rows, packed: the packed bytes of a matrix are those of its blocks, one after the other. */
+async function packed(
+  backend: Backend,
+  { rows, bytes }: RowBlock,
+  source: NumberType,
+  inner: number,
+  stored: PackedType,
+): Promise<Uint8Array> {
+  const weight = backend.createWeight([rows, inner], stored)
   try {
     backend.writeWeight(weight, 0, bytes, source)
     return await backend.readWeight(weight)

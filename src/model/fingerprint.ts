@@ -1,5 +1,6 @@
 /** What tells models apart: a hash of the architecture and of numbers sampled from the weights while they are loaded. */
 
+import { isPackedSource } from "../ops/backend"
 import type { Checkpoint, CheckpointTensor } from "../weights/checkpoint"
 import { ELEMENT_BYTES, toFloat32 } from "../weights/safetensors"
 import type { IsaacConfig } from "./config"
@@ -52,7 +53,7 @@ export class ObservedCheckpoint {
     for (const name of [...this.#samples.keys()].sort()) {
       const { dtype, shape } = this.#tensors.get(name)!
       const sample = this.#samples.get(name)!
-      if (shape.length === 1 && dtype !== "Q8") vectors.push([name, shape, [...toFloat32(sample, dtype)]])
+      if (shape.length === 1 && !isPackedSource(dtype)) vectors.push([name, shape, [...toFloat32(sample, dtype)]])
       all.push([name, dtype, shape, [...sample]])
     }
     return { model: await hash([architecture, vectors]), weights: await hash([architecture, all]) }
@@ -61,7 +62,7 @@ export class ObservedCheckpoint {
   /** Note those of the sampled numbers that lie in `bytes`, which begin at byte `offset` of the tensor. */
   #sample(name: string, offset: number, bytes: Uint8Array): void {
     const tensor = this.#tensors.get(name)!
-    const width = tensor.dtype === "Q8" ? 1 : ELEMENT_BYTES[tensor.dtype]
+    const width = isPackedSource(tensor.dtype) ? 1 : ELEMENT_BYTES[tensor.dtype]
     const places = samplePlaces(tensor, width)
     const sample = this.#samples.get(name) ?? new Uint8Array(places.length * width)
     this.#samples.set(name, sample)

@@ -33,7 +33,7 @@ import type { ImagePatches } from "./vision-embeddings"
 import { encodeImages } from "./vision-tower"
 
 export interface PlanOptions {
-  /** How weight matrices are kept; "auto" as the checkpoint stores them, or q8 where that does not fit. Default "auto". */
+  /** How weight matrices are kept; "auto" as the checkpoint stores them, or q8 or q4 where that does not fit. Default "auto". */
   readonly stored?: StoredType | "auto"
   /** How keys and values are kept. Default: f32, or bf16 where that does not fit. */
   readonly kvStored?: KvType

@@ -10,7 +10,7 @@ import {
   type Tensor,
   type Weight,
 } from "../ops/backend"
-import type { Checkpoint } from "../weights/checkpoint"
+import { type Checkpoint, packedTypeOfTensors } from "../weights/checkpoint"
 import type { IsaacConfig } from "./config"
 import type { DecoderLayerWeights } from "./decoder"
 import { storedAs } from "./memory-plan"
@@ -47,14 +47,15 @@ export interface LoadWeightsOptions {
 
 /** Throws unsupported when the backend cannot keep matrices so, or the checkpoint's cannot be brought to it. */
 export function checkStored({ info }: Backend, { name, tensors }: Checkpoint, stored: StoredType | "auto"): void {
-  const packed = [...tensors.values()].some(({ dtype }) => dtype === "Q8")
-  if (packed && stored !== "auto" && stored !== "q8") {
+  const packed = packedTypeOfTensors(tensors)
+  if (packed !== undefined && stored !== "auto" && stored !== packed) {
     throw new IsaacError(
       "unsupported",
-      `${name} is stored as q8, and rounding cannot be undone: load it as q8 or auto, or the original checkpoint as ${stored}`,
+      `${name} is stored as ${packed}, and rounding cannot be undone: load it as ${packed} or auto, or the original ` +
+        `checkpoint as ${stored}`,
     )
   }
-  const wanted = stored === "auto" && packed ? "q8" : stored
+  const wanted = stored === "auto" ? (packed ?? stored) : stored
   if (wanted !== "auto" && !info.stored.includes(wanted)) {
     throw new IsaacError(
       "unsupported",

@@ -2,7 +2,7 @@
 
 import { IsaacError } from "../errors"
 import type { SourceType, StoredType } from "../ops/backend"
-import { packedBytes } from "../ops/backend"
+import { packedBytes, packedTypeOf } from "../ops/backend"
 import type { IsaacConfig } from "./config"
 import { LM_HEAD, type Parameter, parameterTable } from "./parameters"
 import { BLOCK_BYTES } from "./row-blocks"
@@ -42,7 +42,7 @@ export interface MemoryPlanOptions {
 
 /** What "auto" keeps a checkpoint's matrix in: its own type; F16 is widened, its digits do not fit into bf16's. */
 export function storedAs(source: SourceType): StoredType {
-  return source === "Q8" ? "q8" : source === "BF16" ? "bf16" : "f32"
+  return packedTypeOf(source) ?? (source === "BF16" ? "bf16" : "f32")
 }
 
 /** Add up what loading and running the model will take. */

@@ -1,6 +1,7 @@
 /** Every parameter of the model: its canonical name, its shape as the config gives it, and what it is used as. */
 
 import { IsaacError } from "../errors"
+import { isPackedSource } from "../ops/backend"
 import type { Checkpoint } from "../weights/checkpoint"
 import type { IsaacConfig } from "./config"
 
@@ -110,12 +111,12 @@ export function checkParameters(checkpoint: Checkpoint, config: IsaacConfig): Ma
         `${checkpoint.name}: ${storedName} has the shape [${shape.join(", ")}], but config.json asks for [${wanted}]`,
       )
     }
-    const fits = dtype === "F32" || dtype === "F16" || dtype === "BF16" || (dtype === "Q8" && kind === "matrix")
+    const fits = dtype === "F32" || dtype === "F16" || dtype === "BF16" || (isPackedSource(dtype) && kind === "matrix")
     if (!fits) {
       throw new IsaacError(
         "bad_checkpoint",
         `${checkpoint.name}: ${storedName} is stored as ${dtype}; weights are read from F32, F16 and BF16` +
-          (kind === "matrix" ? ", and from q8 in checkpoints that were converted" : ""),
+          (kind === "matrix" ? ", and from q8 and q4 in checkpoints that were converted" : ""),
       )
     }
   }

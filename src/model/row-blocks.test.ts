@@ -56,13 +56,13 @@ describe("rowBlocks", () => {
     expect((await blocksOf(numbers(), 32)).map(({ rows, bytes }) => [rows, bytes.length])).toEqual([[1, 4]])
   })
 
-  it("cuts packed matrices between their panels", async () => {
+  it.each(["q8", "q4"] as const)("cuts matrices packed as %s between their panels", async (stored) => {
     const shape = [70, 130] as const
-    const data = Uint8Array.from({ length: packedBytes(shape, "q8") }, (_, i) => i % 251)
-    const conversion = { stored: "q8" as const, shapes: new Map([[NAME, shape]]), same: new Map(), source: undefined }
+    const data = Uint8Array.from({ length: packedBytes(shape, stored) }, (_, i) => i % 251)
+    const conversion = { stored, shapes: new Map([[NAME, shape]]), same: new Map(), source: undefined }
     const metadata = conversionMetadata(conversion)
     const blocks = await blocksOf({ shape: [data.length], data }, 32, { blockBytes: 1, metadata })
-    const panel = packedBytes([32, 130], "q8")
+    const panel = packedBytes([32, 130], stored)
     expect(blocks.map(({ first, rows, bytes }) => [first, rows, bytes.length])).toEqual([
       [0, 32, panel],
       [32, 32, panel],

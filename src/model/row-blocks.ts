@@ -1,7 +1,7 @@
 /** A checkpoint's matrix in blocks of rows: a table of a gigabyte is never in memory whole. */
 
 import { IsaacError } from "../errors"
-import type { NumberType } from "../ops/backend"
+import { isPackedSource, type NumberType } from "../ops/backend"
 import type { Checkpoint } from "../weights/checkpoint"
 
 /** Rows first … first+rows-1 of a matrix, as the checkpoint stores them. */
@@ -31,7 +31,8 @@ export async function* rowBlocks(
   const rows = shape[0] ?? 1
   const groups = Math.ceil(rows / multiple)
   // Packed matrices are stored by such groups, the last one filled up.
-  const groupBytes = dtype === "Q8" ? bytes / groups : (bytes / rows) * multiple
+  const isPacked = isPackedSource(dtype)
+  const groupBytes = isPacked ? bytes / groups : (bytes / rows) * multiple
   const step = Math.max(1, Math.floor(blockBytes / groupBytes))
   for (let group = 0; group < groups; group += step) {
     if (signal?.aborted) {
@@ -41,7 +42,7 @@ export async function* rowBlocks(
     const offset = group * groupBytes
     const length = Math.min(step * groupBytes, bytes - offset)
     const block = await checkpoint.readPart(name, offset, length)
-    if (dtype !== "Q8") requireFinite(checkpoint.name, name, block, dtype as NumberType, offset)
+    if (!isPacked) requireFinite(checkpoint.name, name, block, dtype as NumberType, offset)
     yield { first, rows: Math.min(step * multiple, rows - first), bytes: block }
   }
 }

@@ -7,10 +7,16 @@ import { parameterTable } from "./parameters"
 import { chooseStorage, type StorageWish } from "./storage-choice"
 
 const config = parseConfig(PUBLISHED_CONFIG)
-const info: BackendInfo = { name: "wasm", isa: "", threads: 1, stored: ["f32", "bf16", "q8"], memoryLimit: 4 * 2 ** 30 }
+const info: BackendInfo = {
+  name: "wasm",
+  isa: "",
+  threads: 1,
+  stored: ["f32", "bf16", "q8", "q4"],
+  memoryLimit: 4 * 2 ** 30,
+}
 const tensors = new Map([...parameterTable(config).keys()].map((name) => [name, { dtype: "BF16" }]))
 const wish = (changes: StorageWish = {}): StorageWish => ({ maxContext: 4096, tensors, ...changes })
-const total = (stored: "auto" | "q8", kvStored: "f32" | "bf16") =>
+const total = (stored: "auto" | "q8" | "q4", kvStored: "f32" | "bf16") =>
   planMemory(config, { stored, kvStored, tensors, maxContext: 4096 }).total
 
 describe("chooseStorage", () => {
@@ -25,6 +31,8 @@ describe("chooseStorage", () => {
     ["auto", "bf16", "keys and values are kept as bf16"],
     ["q8", "f32", "weights are kept as q8"],
     ["q8", "bf16", "weights are kept as q8"],
+    ["q4", "f32", "weights are kept as q4"],
+    ["q4", "bf16", "weights are kept as q4"],
   ] as const)("then %s with %s keys and values, with a notice that has the numbers", (stored, kvStored, words) => {
     const memoryLimit = total(stored, kvStored)
     const choice = chooseStorage(config, info, wish({ memoryLimit }))
@@ -40,6 +48,17 @@ describe("chooseStorage", () => {
     expect(() => chooseStorage(config, info, wish({ memoryLimit, kvStored: "f32", stored: "bf16" }))).toThrow(/\(f32\)/)
     expect(chooseStorage(config, info, wish({ memoryLimit, stored: "bf16" }))).toMatchObject({ kvStored: "bf16" })
     expect(chooseStorage(config, info, wish({ memoryLimit, kvStored: "f32" }))).toMatchObject({ stored: "q8" })
+  })
+
+  it("leaves alone what is packed already", () => {
+    const packed = new Map([...tensors].map(([name]) => [name, { dtype: "Q8" }]))
+    const q8 = chooseStorage(config, info, wish({ tensors: packed }))
+    expect(q8).toMatchObject({ stored: "auto", plan: { total: expect.any(Number) } })
+    const none = wish({ tensors: packed, memoryLimit: total("q4", "f32") })
+    expect(() => chooseStorage(config, info, none)).toThrow(/Choose a smaller maxContext/)
+    const asked = wish({ stored: "q8", memoryLimit: total("q4", "f32") })
+    expect(() => chooseStorage(config, info, asked)).toThrow(/Choose dtype q4, or a smaller maxContext/)
+    expect(() => chooseStorage(config, info, { ...asked, stored: "bf16" })).toThrow(/dtype q8 or q4, or a smaller/)
   })
 
   it("does not choose what the backend lacks", () => {
@@ -59,7 +78,7 @@ describe("chooseStorage", () => {
         return (error as Error).message
       }
     })()
-    for (const stored of ["auto", "q8"] as const) {
+    for (const stored of ["auto", "q8", "q4"] as const) {
       for (const kvStored of ["f32", "bf16"] as const) {
         expect(message).toContain(`${Math.ceil(total(stored, kvStored) / 1e6)} MB: `)
       }

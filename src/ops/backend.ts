@@ -10,7 +10,15 @@
 
 import type { PackedSource } from "./packed-layout"
 
-export { isPacked, PACKED, type PackedSource, type PackedType, packedBytes, packedTypeOf } from "./packed-layout"
+export {
+  isPacked,
+  isPackedSource,
+  PACKED,
+  type PackedSource,
+  type PackedType,
+  packedBytes,
+  packedTypeOf,
+} from "./packed-layout"
 export { Q4_ARITHMETIC } from "./q4-layout"
 export { Q8_ARITHMETIC, Q8_BITS, Q8_GROUP, Q8_PANEL } from "./q8-layout"
 

@@ -27,9 +27,14 @@ export function isPacked(stored: string): stored is PackedType {
   return Object.hasOwn(PACKED, stored)
 }
 
-/** The storage type of a tensor of packed bytes; undefined for plain numbers. */
+/** Of the type of any source or tensor: whether its bytes are packed. */
+export function isPackedSource(source: string): source is PackedSource {
+  return source === "Q8" || source === "Q4"
+}
+
+/** The storage type of packed bytes; undefined for plain numbers. */
 export function packedTypeOf(source: string): PackedType | undefined {
-  return source === "Q8" ? "q8" : source === "Q4" ? "q4" : undefined
+  return isPackedSource(source) ? (source === "Q8" ? "q8" : "q4") : undefined
 }
 
 /**

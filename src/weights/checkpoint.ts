@@ -6,13 +6,14 @@
  */
 
 import { IsaacError, plainText, shown } from "../errors"
+import { isPacked, PACKED, type PackedSource, type PackedType, packedTypeOf } from "../ops/backend"
 import { canonicalName, canonicalShape, compareNames } from "./checkpoint-names"
 import { readConversion } from "./conversion"
 import { readSafetensorsHeader, type SafetensorsType, type TensorInfo, toFloat32 } from "./safetensors"
 import { type ByteSource, type FileSet, readJson } from "./source"
 
-/** How a tensor is stored: numbers, or a q8 matrix packed as the backends compute on it (see conversion.ts). */
-export type TensorType = SafetensorsType | "Q8"
+/** How a tensor is stored: numbers, or a matrix packed as the backends compute on it (see conversion.ts). */
+export type TensorType = SafetensorsType | PackedSource
 
 /** One tensor of a checkpoint, not yet read. */
 export interface CheckpointTensor {
@@ -54,6 +55,15 @@ export interface Checkpoint {
   /** Whether two tensors have the same dtype, shape and bytes; reads both in pieces and stops at a difference. */
   sameTensor(a: string, b: string): Promise<boolean>
   close(): Promise<void>
+}
+
+/** What matrices are packed as; undefined where all tensors are plain numbers. */
+export function packedTypeOfTensors(tensors: ReadonlyMap<string, { readonly dtype: string }>): PackedType | undefined {
+  for (const { dtype } of tensors.values()) {
+    const packed = packedTypeOf(dtype)
+    if (packed !== undefined) return packed
+  }
+  return undefined
 }
 
 const SINGLE = "model.safetensors"
@@ -104,6 +114,7 @@ export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
       const plainBytes = [...header.tensors.values()].filter(({ dtype }) => dtype === "U8")
       const sizes = new Map(plainBytes.map(({ name, bytes }) => [name, bytes]))
       const conversion = readConversion(header.metadata, sizes, source.name)
+      const packedSource = conversion && isPacked(conversion.stored) ? PACKED[conversion.stored].source : undefined
       for (const info of header.tensors.values()) {
         const other = fileOf.get(info.name)
         if (other !== undefined) {
@@ -124,7 +135,7 @@ export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
         }
         const packed = conversion?.shapes.get(info.name)
         const shape = packed ?? canonicalShape(name, info.shape)
-        const dtype = packed ? "Q8" : info.dtype
+        const dtype = packed && packedSource ? packedSource : info.dtype
         tensors.set(name, { name, storedName: info.name, file, dtype, shape, bytes: info.bytes })
         places.set(name, { source, info })
       }

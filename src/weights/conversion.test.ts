@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { packedBytes, Q8_ARITHMETIC } from "../ops/backend"
+import { packedBytes, Q4_ARITHMETIC, Q8_ARITHMETIC } from "../ops/backend"
 import { openCheckpoint } from "./checkpoint"
 import { type Conversion, conversionMetadata } from "./conversion"
 import { encodeSafetensors, type TensorData } from "./safetensors"
@@ -50,6 +50,20 @@ describe("a converted checkpoint", () => {
     expect(float32).toThrow(expect.objectContaining({ code: "unsupported" }))
     expect([...(await checkpoint.readPart(EMBEDDING, 10, 3))]).toEqual([10, 11, 12])
     await expect(checkpoint.readPart(EMBEDDING, bytes.length - 1, 2)).rejects.toMatchObject({ code: "internal" })
+  })
+
+  it("of q4 has its own bytes and words", async () => {
+    const bytes = packed(packedBytes(SHAPE, "q4"))
+    const tensors = { [EMBEDDING]: bytes }
+    const metadata = conversionMetadata(conversion({ stored: "q4" }))
+    expect(metadata).toMatchObject({ "isaac.stored": "q4", "isaac.arithmetic": Q4_ARITHMETIC })
+    const checkpoint = await open(metadata, tensors)
+    expect(checkpoint.tensors.get(HEAD)).toMatchObject({ dtype: "Q4", shape: [40, 130], bytes: bytes.data.length })
+    for (const changes of [{ "isaac.stored": "q8", "isaac.arithmetic": Q8_ARITHMETIC }, { "isaac.stored": "bf16" }]) {
+      await expect(open({ ...metadata, ...changes }, tensors)).rejects.toMatchObject({ code: "bad_checkpoint" })
+    }
+    const foreign = open({ ...metadata, "isaac.arithmetic": Q8_ARITHMETIC }, tensors)
+    await expect(foreign).rejects.toMatchObject({ code: "unsupported" })
   })
 
   it("leaves U8 tensors of other files alone", async () => {

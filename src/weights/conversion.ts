@@ -1,24 +1,24 @@
 /**
  * What a converted checkpoint says about itself, in the `__metadata__` of its weight file.
  *
- * A conversion is an ordinary checkpoint folder. Where matrices are packed (q8), their bytes are stored as U8 tensors
+ * A conversion is an ordinary checkpoint folder. Where matrices are packed (q8, q4), their bytes are stored as U8 tensors
  * under their own names, and the metadata has what safetensors has no place for:
  *
- *     isaac.stored       how matrices are kept: q8 or bf16
+ *     isaac.stored       how matrices are kept: q8, q4 or bf16
  *     isaac.layout       version of all this, and of the packed bytes
- *     isaac.arithmetic   what a packed number means, see Q8_ARITHMETIC
+ *     isaac.arithmetic   what a packed number means, see PACKED
  *     isaac.shapes       {"name": [out, in], …} of every packed tensor
  *     isaac.same         {"name": "other name", …}: tensors that are not stored because another has the same numbers
  *     isaac.source       fingerprint of the weights that it was made from
  */
 
 import { IsaacError } from "../errors"
-import { packedBytes, Q8_ARITHMETIC } from "../ops/backend"
+import { isPacked, PACKED, type PackedType, packedBytes } from "../ops/backend"
 
 /** Raised whenever a file that was written before can no longer be read. */
 export const LAYOUT_VERSION = "1"
 
-export type ConvertedType = "q8" | "bf16"
+export type ConvertedType = PackedType | "bf16"
 
 export interface Conversion {
   readonly stored: ConvertedType
@@ -33,8 +33,8 @@ export function conversionMetadata({ stored, shapes, same, source }: Conversion)
   return {
     "isaac.stored": stored,
     "isaac.layout": LAYOUT_VERSION,
-    ...(shapes.size > 0 && {
-      "isaac.arithmetic": Q8_ARITHMETIC,
+    ...(isPacked(stored) && {
+      "isaac.arithmetic": PACKED[stored].arithmetic,
       "isaac.shapes": JSON.stringify(Object.fromEntries(shapes)),
     }),
     ...(same.size > 0 && { "isaac.same": JSON.stringify(Object.fromEntries(same)) }),
@@ -65,11 +65,11 @@ export function readConversion(
       `${file} was converted ${what}, which this version cannot read. Convert the original checkpoint again with this ` +
         "version (isaac convert), or use the version that made it.",
     )
-  if (stored !== "q8" && stored !== "bf16") throw unknown(`to ${JSON.stringify(stored)}`)
+  if (!isPacked(stored) && stored !== "bf16") throw unknown(`to ${JSON.stringify(stored)}`)
   if (layout !== LAYOUT_VERSION)
     throw unknown(`with layout ${JSON.stringify(layout)}; layout ${LAYOUT_VERSION} is known`)
-  if (stored === "q8" && arithmetic !== Q8_ARITHMETIC) {
-    throw unknown(`with the arithmetic ${JSON.stringify(arithmetic)}; "${Q8_ARITHMETIC}" is known`)
+  if (isPacked(stored) && arithmetic !== PACKED[stored].arithmetic) {
+    throw unknown(`with the arithmetic ${JSON.stringify(arithmetic)}; "${PACKED[stored].arithmetic}" is known`)
   }
 
   // 2. Does it fit the tensors that are there?
@@ -81,8 +81,9 @@ export function readConversion(
     if (!isMatrixShape(shape)) throw bad(`${stated}, which is no shape of a matrix`)
     const bytes = storedBytes.get(name)
     if (bytes === undefined) throw bad(`${stated}, but the file has no such U8 tensor`)
-    const needed = packedBytes(shape, "q8")
-    if (bytes !== needed) throw bad(`${stated}, which takes ${needed} bytes as q8, but ${bytes} are stored`)
+    if (!isPacked(stored)) throw bad(`${stated}, but matrices kept as ${stored} are not packed`)
+    const needed = packedBytes(shape, stored)
+    if (bytes !== needed) throw bad(`${stated}, which takes ${needed} bytes as ${stored}, but ${bytes} are stored`)
     shapes.set(name, shape)
   }
   const same = new Map<string, string>()
