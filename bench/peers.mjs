@@ -1,0 +1,404 @@
+/**
+ * Isaac beside what else runs such a model on this machine: llama.cpp, ONNX Runtime and, where Python has it, PyTorch, each
+ * on random weights of the decoder's shape. Prints tables and writes them into docs/performance.md.
+ *
+ *   npm run bench -- [--only isaac,llama,ort,torch] [--backends native,wasm] [--dtypes q4,q8]
+ *                    [--measure text,vision,large,long] [--rounds 2] [--threads 2] [--quick] [--no-write]
+ *                    [--keep DIR] [--cli FILE] [--patience 60]
+ *
+ * Each subject is measured in a process of its own, in turn, round after round, so that what else the machine does hits
+ * all alike; the best round counts. The models take 14 GB of disk in --keep (default: node_modules/.cache/isaac-bench),
+ * written once. --quick computes 4 of the 28 layers and multiplies: good for a look, not written into the page.
+ */
+
+import { execFileSync, spawn } from "node:child_process"
+import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from "node:fs"
+import { availableParallelism, cpus, totalmem } from "node:os"
+import { dirname, join, resolve } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+import { ggufHeader, writeGguf } from "./peers/gguf.mjs"
+import { goals } from "./peers/goals.mjs"
+import { onnxDecoder, writeOnnx } from "./peers/onnx.mjs"
+import { goalTable, ratioTable, replaceSection, rooflineTable, speedTable } from "./peers/report.mjs"
+import { decoder, decoderNumbers, layerLinears, vision } from "./peers/shape.mjs"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+const peers = join(root, "bench/peers")
+const page = join(root, "docs/performance.md")
+const PROMPT = 512
+const STEPS = 64
+const BATCH = 8
+const QUICK_LAYERS = 4
+const CHILD_MS = 15 * 60_000
+
+const { values } = parseArgs({
+  allowNegative: true,
+  options: {
+    only: { type: "string", default: "isaac,llama,ort,torch" },
+    backends: { type: "string", default: "native,wasm" },
+    dtypes: { type: "string", default: "q4,q8" },
+    measure: { type: "string", default: "text,vision,large,long" },
+    rounds: { type: "string", default: "2" },
+    threads: { type: "string", default: String(Math.min(2, availableParallelism())) },
+    quick: { type: "boolean", default: false },
+    write: { type: "boolean", default: true },
+    keep: { type: "string", default: join(root, "node_modules/.cache/isaac-bench") },
+    cli: { type: "string", default: join(root, "bin/isaac.js") },
+    patience: { type: "string", default: "60" },
+  },
+})
+const list = (text) => text.split(",").filter((word) => word !== "")
+const [only, backends, dtypes, measures] = [values.only, values.backends, values.dtypes, values.measure].map(list)
+const threads = Number(values.threads)
+const layers = values.quick ? QUICK_LAYERS : decoder.layers
+const shape = { ...decoder, layers }
+const folder = resolve(values.keep)
+const dist = join(dirname(resolve(values.cli)), "../dist")
+const say = (text) => process.stderr.write(`${text}\n`)
+const gigabytes = (bytes) => `${(bytes / 1e9).toFixed(1)} GB`
+
+// ---- The peers' packages.
+
+/** Installs what bench/peers/package.json names, and llama.cpp's binary for this platform; nothing is built or run. */
+function installPeers() {
+  const { dependencies } = JSON.parse(readFileSync(join(peers, "package.json"), "utf8"))
+  const system = { linux: "linux", darwin: "mac", win32: "win" }[process.platform]
+  const metal = process.platform === "darwin" && process.arch === "arm64" ? "-metal" : ""
+  const binary = `@node-llama-cpp/${system}-${process.arch}${metal}`
+  const wanted = { ...dependencies, [binary]: dependencies["node-llama-cpp"] }
+  const has = ([name, version]) => {
+    const manifest = join(peers, "node_modules", name, "package.json")
+    return existsSync(manifest) && JSON.parse(readFileSync(manifest, "utf8")).version === version
+  }
+  if (Object.entries(wanted).every(has)) return
+  say("Installing llama.cpp and ONNX Runtime into bench/peers/node_modules …")
+  const flags = "--ignore-scripts --no-audit --no-fund --no-package-lock --no-save --omit=optional --loglevel=error"
+  const packages = [...flags.split(" "), `${binary}@${wanted[binary]}`]
+  execFileSync("npm", ["install", ...packages], { cwd: peers, stdio: "inherit", shell: process.platform === "win32" })
+}
+
+// ---- Models on disk.
+
+/** Bytes that the models still to be written will take. */
+function checkDisk(models) {
+  const missing = models.filter(({ path }) => !existsSync(path))
+  const needed = missing.reduce((sum, { bytes }) => sum + bytes, 0)
+  mkdirSync(folder, { recursive: true })
+  const { bavail, bsize } = statfsSync(folder)
+  if (needed + 1e9 > bavail * bsize) {
+    const free = gigabytes(bavail * bsize)
+    throw new Error(
+      `The models take ${gigabytes(needed)} and ${folder} has ${free} left. Name another folder with --keep.`,
+    )
+  }
+  if (needed > 0) say(`Models of ${gigabytes(needed)} go to ${folder}.`)
+  return missing
+}
+
+const isaac = (...args) => execFileSync(process.execPath, [values.cli, ...args], { stdio: ["ignore", 2, 2] })
+const suffix = values.quick ? `-${QUICK_LAYERS}-layers` : ""
+const place = (name) => join(folder, name)
+
+/** What a subject needs before it runs; `path` is there when `write` has been called. */
+const ggufModel = (stored) => {
+  const path = place(`decoder${suffix}-${stored}.gguf`)
+  return { path, bytes: ggufHeader(stored, shape).bytes, write: () => writeGguf(path, stored, shape) }
+}
+function onnxModel() {
+  const path = place(`decoder${suffix}.onnx`)
+  return { path, bytes: onnxDecoder("", shape).bytes, write: () => writeOnnx(path, shape) }
+}
+function isaacModels() {
+  const source = place(`isaac${suffix}-bf16`)
+  const cut = values.quick ? ["--layers", String(QUICK_LAYERS)] : []
+  const size = layers / decoder.layers
+  return [
+    {
+      path: source,
+      bytes: 5.2e9 * (0.3 + 0.7 * size),
+      write: () => isaac("synth", "--preset", "isaac-0.1", "--dtype", "bf16", ...cut, "--out", source),
+    },
+    ...dtypes.map((dtype) => ({
+      path: place(`isaac${suffix}-${dtype}`),
+      bytes: (dtype === "q4" ? 1.6e9 : 2.9e9) * (0.3 + 0.7 * size),
+      write: () => isaac("convert", source, "--dtype", dtype, "--out", place(`isaac${suffix}-${dtype}`)),
+    })),
+  ]
+}
+
+// ---- Subjects: what runs, how it is asked, what of its answer counts.
+
+/** `runs`: [measure it belongs to, command, answer → numbers, rounds]. */
+function isaacSubject(backend, dtype) {
+  const model = place(`isaac${suffix}-${dtype}`)
+  const bench = (...flags) => [
+    values.cli,
+    ...["bench", "--model", model, "--backend", backend, "--dtype", dtype, "--threads", String(threads)],
+    ...flags,
+    "--json",
+  ]
+  const picture = (size) => bench("--image", size, "--prompt-tokens", "16", "--new-tokens", "1", "--runs", "1")
+  // A picture of so many patches takes minutes in WebAssembly: once is enough.
+  const once = backend === "wasm" ? 1 : undefined
+  return {
+    key: `isaac-${backend}-${dtype}`,
+    label: `isaac, ${backend === "wasm" ? "WebAssembly" : backend}, ${dtype === "q4" ? "int4" : "int8"}`,
+    ours: true,
+    backend,
+    bytesPerNumber: dtype === "q4" ? 0.5 + 2 / 64 : 1 + 2 / 64,
+    runs: [
+      {
+        measure: "text",
+        command: bench(
+          "--prompt-tokens",
+          `${PROMPT}`,
+          "--new-tokens",
+          `${STEPS + 1}`,
+          "--batch",
+          `${BATCH}`,
+          "--runs",
+          "2",
+        ),
+        take: ({ prefill_tok_s, decode_tok_s, batch_decode_tok_s, load_s, peak_rss_bytes, isa }) => {
+          return { prefill_tok_s, decode_tok_s, batch_decode_tok_s, load_s, peak_rss_bytes, isa }
+        },
+      },
+      { measure: "vision", command: picture("480x640"), take: ({ vision_ms }) => ({ vision_ms }) },
+      {
+        measure: "large",
+        command: picture("1024x1536"),
+        rounds: once,
+        take: ({ vision_ms }) => ({ large_vision_ms: vision_ms }),
+      },
+      {
+        measure: "long",
+        command: bench("--prompt-tokens", "2048", "--new-tokens", "2", "--runs", "1"),
+        rounds: 1,
+        take: ({ peak_rss_bytes }) => ({ long_peak_rss_bytes: peak_rss_bytes }),
+      },
+    ],
+  }
+}
+
+function llamaSubject(stored, key, label) {
+  const model = ggufModel(stored)
+  const settings = { threads, prompt: PROMPT, steps: STEPS, batch: BATCH, repeat: 2 }
+  const command = [join(peers, "llama-run.mjs"), model.path, JSON.stringify(settings)]
+  return { key, label, models: [model], runs: [{ measure: "text", command, take: (answer) => answer }] }
+}
+
+function ortSubject() {
+  const model = onnxModel()
+  const settings = { threads, prompt: PROMPT, steps: STEPS, repeat: 2, shape }
+  const command = [join(peers, "onnx-run.mjs"), model.path, JSON.stringify(settings)]
+  const take = (answer) => answer
+  return { key: "ort", label: "ONNX Runtime, int4", models: [model], runs: [{ measure: "text", command, take }] }
+}
+
+function torchSubject() {
+  const python = process.platform === "win32" ? "python" : "python3"
+  try {
+    execFileSync(python, ["-c", "import torch"], { stdio: "ignore" })
+  } catch {
+    return undefined
+  }
+  const run = (measure, take) => {
+    const settings = {
+      measure,
+      threads,
+      prompt: PROMPT,
+      steps: 16,
+      decoder: shape,
+      vision: { ...vision, layers: visionLayers },
+    }
+    return { measure, program: python, command: [join(peers, "torch-decoder.py"), JSON.stringify(settings)], take }
+  }
+  return {
+    key: "torch",
+    label: "PyTorch, bf16",
+    models: [],
+    runs: [
+      run("text", (answer) => answer),
+      run("vision", ({ vision_ms, version }) => ({ vision_ms, version })),
+      { ...run("large", ({ vision_ms, version }) => ({ large_vision_ms: vision_ms, version })), rounds: 1 },
+    ],
+  }
+}
+
+const visionLayers = values.quick ? QUICK_LAYERS : vision.layers
+
+/** With --quick, what the whole model would take: the layers' time counts `layers` times, the head's once. */
+function scaled(answer) {
+  if (!values.quick) return answer
+  const whole = { ...answer }
+  const read = decoderNumbers(shape) / decoderNumbers(decoder)
+  for (const name of ["decode_tok_s", "batch_decode_tok_s"]) if (whole[name]) whole[name] *= read
+  if (whole.prefill_tok_s) whole.prefill_tok_s *= layers / decoder.layers
+  for (const name of ["vision_ms", "large_vision_ms"]) if (whole[name]) whole[name] *= vision.layers / visionLayers
+  for (const name of ["load_s", "peak_rss_bytes", "long_peak_rss_bytes"]) delete whole[name]
+  return whole
+}
+
+// ---- Running.
+
+/** The share of the machine that is busy now. */
+async function busy() {
+  const sample = () => {
+    const times = cpus().map((cpu) => cpu.times)
+    const idle = times.reduce((sum, { idle }) => sum + idle, 0)
+    return { idle, all: times.reduce((sum, each) => sum + Object.values(each).reduce((a, b) => a + b, 0), 0) }
+  }
+  const before = sample()
+  await sleep(700)
+  const after = sample()
+  return 1 - (after.idle - before.idle) / Math.max(1, after.all - before.all)
+}
+
+/** Waits for a calm moment, for so long at most; what the machine was busy with when the wait ended. */
+async function calm() {
+  const until = performance.now() + 1000 * Number(values.patience)
+  for (;;) {
+    const share = await busy()
+    if (share < 0.1 || performance.now() > until) return share
+    await sleep(2000)
+  }
+}
+
+/** The last line of JSON that a child process prints. */
+function answerOf(program, command) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, command, { cwd: root, stdio: ["ignore", "pipe", "pipe"], timeout: CHILD_MS })
+    let [out, problem] = ["", ""]
+    child.stdout.setEncoding("utf8").on("data", (text) => {
+      out += text
+    })
+    child.stderr.setEncoding("utf8").on("data", (text) => {
+      problem = (problem + text).slice(-2000)
+    })
+    child.once("error", reject)
+    child.once("close", (code, signal) => {
+      const line = out.trimEnd().split("\n").at(-1)
+      try {
+        const answer = JSON.parse(line)
+        if (answer.error) throw new Error(answer.error.message)
+        resolve(answer)
+      } catch (error) {
+        const why = line.startsWith("{")
+          ? error.message
+          : problem.trim() || out.trim() || `ended with ${signal ?? code}`
+        reject(new Error(why.split("\n").slice(-6).join("\n")))
+      }
+    })
+  })
+}
+
+/** Keeps the better of what two rounds measured: more tokens a second, less of everything else. */
+function keepBest(best, answer) {
+  for (const [name, value] of Object.entries(answer)) {
+    const better = typeof value !== "number" || best[name] == null ? value : undefined
+    best[name] = better ?? (name.endsWith("tok_s") ? Math.max(best[name], value) : Math.min(best[name], value))
+  }
+}
+
+const skipped = []
+const subjects = []
+if (only.includes("isaac")) {
+  for (const backend of backends) for (const dtype of dtypes) subjects.push(isaacSubject(backend, dtype))
+}
+if (only.includes("llama")) {
+  subjects.push(llamaSubject("Q4_0", "llama-q4", "llama.cpp Q4_0"), llamaSubject("Q8_0", "llama-q8", "llama.cpp Q8_0"))
+}
+if (only.includes("ort")) subjects.push(ortSubject())
+if (only.includes("torch")) {
+  const torch = torchSubject()
+  if (torch) subjects.push(torch)
+  else skipped.push("PyTorch: this machine's python3 does not have it")
+}
+
+// 1. What is needed.
+if (only.includes("llama") || only.includes("ort")) installPeers()
+const models = [...(only.includes("isaac") ? isaacModels() : []), ...subjects.flatMap(({ models }) => models ?? [])]
+for (const { path, write } of checkDisk(models)) {
+  say(`Writing ${path} …`)
+  write()
+}
+
+// 2. What the machine can do.
+const limits = {}
+for (const backend of only.includes("isaac") ? backends : []) {
+  try {
+    limits[backend] = await answerOf(process.execPath, [join(peers, "limits-run.mjs"), dist, backend, String(threads)])
+  } catch (error) {
+    skipped.push(`limits of ${backend}: ${error.message}`)
+  }
+}
+
+// 3. Rounds: every subject in turn.
+const disturbance = []
+for (const measure of measures) {
+  for (let round = 1; round <= Number(values.rounds); round++) {
+    for (const subject of subjects) {
+      const run = subject.runs.find((run) => run.measure === measure)
+      if (!run || subject.failed || round > (run.rounds ?? Number.POSITIVE_INFINITY)) continue
+      disturbance.push(await calm())
+      try {
+        const answer = scaled(run.take(await answerOf(run.program ?? process.execPath, run.command)))
+        subject.best ??= {}
+        keepBest(subject.best, answer)
+        say(`${measure} ${round}, ${subject.label}: ${JSON.stringify(answer)}`)
+      } catch (error) {
+        subject.failed = true
+        skipped.push(`${subject.label} (${measure}): ${error.message}`)
+        say(`${subject.label}: ${error.message}`)
+      }
+    }
+  }
+}
+
+// 4. Tables.
+const measured = subjects.filter(({ best }) => best)
+const ours = measured.filter((subject) => subject.ours)
+const others = measured.filter((subject) => !subject.ours)
+const versions = others.map(({ best }) => best.version).filter((version, n, all) => all.indexOf(version) === n)
+const isas = ours.map(({ best }) => best.isa).filter((isa, n, all) => isa && all.indexOf(isa) === n)
+const layerNumbers = layerLinears(decoder).reduce((sum, [, K, N]) => sum + K * N, 0)
+const work = { prefillNumbers: decoder.layers * layerNumbers, decodeNumbers: decoderNumbers(decoder) }
+const load = disturbance.reduce((a, b) => a + b, 0) / Math.max(1, disturbance.length)
+const section = [
+  "## Measured: the whole model, beside others",
+  "",
+  `${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model.trim()}, ${cpus().length} cores, ${gigabytes(totalmem())} of memory, ` +
+    `${threads} threads. Node ${process.versions.node}${isas.length ? `; isaac on ${isas.join(" and ")}` : ""}` +
+    `${versions.length ? `; ${versions.join(", ")}` : ""}. Random weights of the real shape, ${PROMPT} tokens of prompt, ` +
+    `then ${STEPS} tokens; best of ${values.rounds} rounds in turn. Before the measurements, ${(100 * load).toFixed(0)} % of the ` +
+    `machine was busy with something else.${values.quick ? ` Computed from ${QUICK_LAYERS} layers.` : ""}`,
+  "",
+  speedTable(measured),
+  "",
+  ...(ours.length && others.length
+    ? ["How many times as fast as each, in this run (above 1: isaac is faster):", "", ratioTable(ours, others), ""]
+    : []),
+  ...(ours.some(({ backend }) => limits[backend])
+    ? [
+        "Beside what the machine can do with the same instructions and threads:",
+        "",
+        rooflineTable(ours, limits, work),
+        "",
+      ]
+    : []),
+  ...(ours.length
+    ? ["Goals:", "", goalTable(goals, (key) => measured.find((subject) => subject.key === key)?.best), ""]
+    : []),
+  "llama.cpp and ONNX Runtime return logits and choose no token; isaac also chooses one. llama.cpp's head and embedding are " +
+    "kept as the rest, which is less to read than usual for Q4_0. ONNX Runtime is given embeddings; its keys and values go " +
+    "out of one run and into the next, as transformers.js does it.",
+  ...(skipped.length ? ["", "Not measured:", "", ...skipped.map((why) => `- ${why.replaceAll("\n", " ")}`)] : []),
+].join("\n")
+
+console.log(section)
+if (values.write && !values.quick) {
+  writeFileSync(page, replaceSection(readFileSync(page, "utf8"), section))
+  say(`Written into ${page}.`)
+}
