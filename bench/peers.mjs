@@ -4,11 +4,15 @@
  *
  *   npm run bench -- [--only isaac,llama,ort,torch] [--backends native,wasm] [--dtypes q4,q8]
  *                    [--measure text,vision,large,long] [--rounds 2] [--threads 2] [--quick] [--no-write]
- *                    [--keep DIR] [--cli FILE] [--patience 60]
+ *                    [--keep DIR] [--cli FILE] [--patience 60] [--clock wall|processor]
  *
  * Each subject is measured in a process of its own, in turn, round after round, so that what else the machine does hits
  * all alike; the best round counts. The models take 14 GB of disk in --keep (default: node_modules/.cache/isaac-bench),
  * written once. --quick computes 4 of the 28 layers and multiplies: good for a look, not written into the page.
+ *
+ * A machine that is busy with other work makes any number wrong, and two threads that wait for each other most of all. Each
+ * measurement waits for a calm moment (--patience, seconds). Where none comes, `--threads 1 --clock processor` counts
+ * processor time of one thread: slower than the machine is, but the ratios hold.
  */
 
 import { execFileSync, spawn } from "node:child_process"
@@ -47,6 +51,7 @@ const { values } = parseArgs({
     keep: { type: "string", default: join(root, "node_modules/.cache/isaac-bench") },
     cli: { type: "string", default: join(root, "bin/isaac.js") },
     patience: { type: "string", default: "60" },
+    clock: { type: "string", default: "wall" },
   },
 })
 const list = (text) => text.split(",").filter((word) => word !== "")
@@ -98,6 +103,11 @@ function checkDisk(models) {
 }
 
 const isaac = (...args) => execFileSync(process.execPath, [values.cli, ...args], { stdio: ["ignore", 2, 2] })
+/** Node's arguments before the program's. */
+const clock =
+  values.clock === "processor" ? ["--import", new URL("peers/processor-clock.mjs", import.meta.url).href] : []
+if (clock.length > 0 && threads !== 1)
+  throw new Error("--clock processor needs --threads 1: it would add up the threads' time.")
 const suffix = values.quick ? `-${QUICK_LAYERS}-layers` : ""
 const place = (name) => join(folder, name)
 
@@ -329,7 +339,13 @@ for (const { path, write } of checkDisk(models)) {
 const limits = {}
 for (const backend of only.includes("isaac") ? backends : []) {
   try {
-    limits[backend] = await answerOf(process.execPath, [join(peers, "limits-run.mjs"), dist, backend, String(threads)])
+    limits[backend] = await answerOf(process.execPath, [
+      ...clock,
+      join(peers, "limits-run.mjs"),
+      dist,
+      backend,
+      String(threads),
+    ])
   } catch (error) {
     skipped.push(`limits of ${backend}: ${error.message}`)
   }
@@ -342,9 +358,15 @@ for (const measure of measures) {
     for (const subject of subjects) {
       const run = subject.runs.find((run) => run.measure === measure)
       if (!run || subject.failed || round > (run.rounds ?? Number.POSITIVE_INFINITY)) continue
-      disturbance.push(await calm())
+      disturbance.push(clock.length > 0 ? await busy() : await calm())
       try {
-        const answer = scaled(run.take(await answerOf(run.program ?? process.execPath, run.command)))
+        const answer = scaled(
+          run.take(
+            await (run.program
+              ? answerOf(run.program, run.command)
+              : answerOf(process.execPath, [...clock, ...run.command])),
+          ),
+        )
         subject.best ??= {}
         keepBest(subject.best, answer)
         say(`${measure} ${round}, ${subject.label}: ${JSON.stringify(answer)}`)
@@ -370,7 +392,7 @@ const section = [
   "## Measured: the whole model, beside others",
   "",
   `${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model.trim()}, ${cpus().length} cores, ${gigabytes(totalmem())} of memory, ` +
-    `${threads} threads. Node ${process.versions.node}${isas.length ? `; isaac on ${isas.join(" and ")}` : ""}` +
+    `${threads === 1 ? "1 thread" : `${threads} threads`}${clock.length ? ", processor time" : ""}. Node ${process.versions.node}${isas.length ? `; isaac on ${isas.join(" and ")}` : ""}` +
     `${versions.length ? `; ${versions.join(", ")}` : ""}. Random weights of the real shape, ${PROMPT} tokens of prompt, ` +
     `then ${STEPS} tokens; best of ${values.rounds} rounds in turn. Before the measurements, ${(100 * load).toFixed(0)} % of the ` +
     `machine was busy with something else.${values.quick ? ` Computed from ${QUICK_LAYERS} layers.` : ""}`,
@@ -398,7 +420,7 @@ const section = [
 ].join("\n")
 
 console.log(section)
-if (values.write && !values.quick) {
+if (values.write && !values.quick && ours.length > 0 && others.length > 0) {
   writeFileSync(page, replaceSection(readFileSync(page, "utf8"), section))
   say(`Written into ${page}.`)
 }
