@@ -2,8 +2,8 @@
 
 import { describe, expect, test } from "vitest"
 import { IsaacError } from "../../errors"
-import type { KvCache, KvNumbers, KvSequence, KvType } from "../backend"
-import { type Expectation, expectAttention, expectation, expectWithin } from "./expectation"
+import type { KvCache, KvInt8, KvNumbers, KvSequence, KvType } from "../backend"
+import { type Expectation, expectAttention, expectation, expectExact, expectWithin } from "./expectation"
 import { quantiseHeads } from "./q8-scheme"
 import { choices, expectError, HEAD_SIZES, numbers, type Rig, roundTo } from "./rig"
 
@@ -112,6 +112,24 @@ class Twin {
     expect(sequences.map(({ slot }) => this.length(slot))).toEqual(lengths)
   }
 
+  /** Make the slot hold `length` tokens of fresh numbers, those of a key times `size`. */
+  readonly fill = (slot: number, length: number, size: (token: number) => number = () => 1): void => {
+    const { backend } = this.rig
+    const width = this.shape.kvHeads * this.shape.headDim
+    for (const [layer, history] of this.history(slot).entries()) {
+      const rows = (factor: (token: number) => number) => {
+        const all = numbers(length * width, this.seed++, 3)
+        return Array.from({ length }, (_, t) =>
+          this.row(all.slice(t * width, (t + 1) * width).map((x) => x * factor(t))),
+        )
+      }
+      history.k.splice(0, history.k.length, ...rows(size))
+      history.v.splice(0, history.v.length, ...rows(() => 1))
+      backend.kvImport(this.kv, slot, layer, this.exported(slot, layer, length))
+    }
+    backend.kvCommit(this.kv, slot, length)
+  }
+
   /** Tell the lists that slot `to` has become the first tokens of `from` by other ways than `copy`. */
   copyHistory(from: number, to: number, length: number): void {
     this.slots.set(
@@ -207,11 +225,13 @@ export function causalAttentionTests(rig: Rig): void {
           [5, 5],
           [8, 1],
         ]) {
-          await withTwin({ heads, kvHeads, headDim }, async (twin) => {
-            await twin.append([0, 17])
-            await twin.append([0, 1])
-            await twin.append([0, 1])
-          })
+          for (const stored of heads === 6 ? KV_TYPES : KV_TYPES.slice(0, 1)) {
+            await withTwin({ heads, kvHeads, headDim, stored }, async (twin) => {
+              await twin.append([0, 17])
+              await twin.append([0, 1])
+              await twin.append([0, 1])
+            })
+          }
         }
       }
     })
@@ -227,10 +247,57 @@ export function causalAttentionTests(rig: Rig): void {
       })
     }
 
-    test("a long context", async () => {
-      await withTwin({ heads: 2, kvHeads: 1, headDim: 72 }, async (twin) => {
-        await twin.append([0, 300])
-        await twin.append([0, 1])
+    for (const stored of KV_TYPES) {
+      test(`long contexts of odd lengths, keys and values as ${stored}`, async () => {
+        await withTwin({ heads: 2, kvHeads: 1, headDim: 12, stored, maxTokens: 6000 }, async (twin) => {
+          for (const length of [447, 511, 1089]) {
+            twin.fill(0, length)
+            await twin.append([0, 1])
+            await twin.append([0, 2])
+          }
+          await twin.append([0, 17])
+          twin.fill(1, 4100)
+          await twin.append([1, 1], [2, 1], [0, 1])
+        })
+        await withTwin({ heads: 9, kvHeads: 3, headDim: 72, stored }, async (twin) => {
+          twin.fill(0, 600)
+          await twin.append([0, 1])
+        })
+      })
+    }
+
+    test("a long context whose largest scores lie anywhere", async () => {
+      await withTwin({ heads: 2, kvHeads: 1, headDim: 16, maxTokens: 2000 }, async (twin) => {
+        for (const [at, size] of [
+          [0, 100],
+          [700, 100],
+          [1023, 100],
+          [300, 1e4],
+        ]) {
+          twin.fill(0, 1024, (token) => (token === at ? size : 1))
+          await twin.append([0, 1])
+        }
+      })
+    })
+
+    test("a sequence's numbers do not depend on what else is computed with it", async () => {
+      await withTwin({ heads: 4, kvHeads: 1, headDim: 32, maxTokens: 6000 }, async ({ fill, kv, rig }) => {
+        for (const [slot, length] of [700, 2000, 5].entries()) fill(slot, length)
+        const rows = [128, 32, 32].map((width, i) => numbers(3 * width, i + 1, 3))
+        const attend = async (sequences: readonly KvSequence[]) => {
+          const first = sequences[0].slot
+          const [q, k, v] = rows.map((x) => x.subarray((first * x.length) / 3))
+          const up = (x: Float32Array, width: number) =>
+            rig.up(x.subarray(0, sequences.length * width), sequences.length, width)
+          return rig.evaluate((b) =>
+            b.causalAttention(up(q, 128), up(k, 32), up(v, 32), { kv, layer: 0, sequences, scale: 0.2 }),
+          )
+        }
+        const sequences = [700, 2000, 5].map((start, slot) => ({ slot, start, length: 1 }))
+        const together = await attend(sequences)
+        for (const [i, sequence] of sequences.entries()) {
+          expectExact(await attend([sequence]), together.slice(i * 128, (i + 1) * 128), `sequence ${i}`)
+        }
       })
     })
 
@@ -475,6 +542,81 @@ export function causalAttentionTests(rig: Rig): void {
         twin.shrink(0, 0)
         await twin.append([0, 5])
         expect(await exported).toEqual(want)
+      })
+    })
+
+    test("int8: halves are rounded away from zero, and what is nothing or no number has no number", async () => {
+      const [b, headDim, kvHeads] = [rig.backend, 20, 2]
+      const row = (...numbers: number[]) => Array.from({ length: headDim }, (_, i) => numbers[i % numbers.length])
+      const heads = [
+        row(127, 0.5, -0.5, 1.5, -1.5, 2.5, 126.5, -126.5, 0.49999997, -0.49999997),
+        row(-3.7e-31, 1e-38, 0),
+        row(0),
+        row(-0, 1e-45),
+        row(3.4e38, -3.4e38, 1.7e38, 1),
+        row(2e-30, -1e-30, 1.5e-30),
+        row(1, 1 / 254, 3 / 254, -5 / 254, 0.1, -0.7),
+        row(-0.3, 0.123, 0.2999, 0.15),
+      ]
+      const k = Float32Array.from([...heads, ...heads.toReversed()].flat())
+      const v = k.toReversed()
+      const T = k.length / (kvHeads * headDim)
+      const kv = b.createKv({ layers: 1, kvHeads, headDim, maxTokens: 100, stored: "int8" })
+      const run = (slot: number, q: Float32Array, k: Float32Array, v: Float32Array) => {
+        const [length, width] = [q.length / (kvHeads * headDim), kvHeads * headDim]
+        const sequences = [{ slot, start: 0, length }]
+        const up = (x: Float32Array) => rig.up(x, length, width)
+        return rig.evaluate(() => b.causalAttention(up(q), up(k), up(v), { kv, layer: 0, sequences, scale: 1 }))
+      }
+      await run(0, new Float32Array(k.length), k, v)
+      b.kvCommit(kv, 0, T)
+      const { numbers: whole, scales } = quantiseHeads(Float32Array.from([...k, ...v]), headDim)
+      expect(await b.kvExport(kv, 0, 0, T)).toEqual({
+        numbers: Int8Array.from(whole.flat()),
+        scales: Float32Array.from(scales.flat()),
+      })
+      // A number that is none makes its head NaN for all that see it, and only that.
+      for (const none of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+        const [bad, good] = [new Float32Array(40).fill(1), new Float32Array(40).fill(1)]
+        bad[3] = none
+        for (const [k, v] of [
+          [bad, good],
+          [good, bad],
+        ]) {
+          const got = await run(1, good, k, v)
+          expect(Array.from(got, Number.isNaN)).toEqual(Array.from(got, (_, i) => i < 20))
+        }
+      }
+      b.free(kv)
+    })
+
+    test("int8 imports that do not fit are refused and change nothing", async () => {
+      await withTwin({ ...SMALL, stored: "int8" }, async (twin) => {
+        const b = rig.backend
+        await twin.append([0, 5])
+        const good = (await b.kvExport(twin.kv, 0, 0, 5)) as KvInt8
+        const put = <T extends Int8Array | Float32Array>(list: T, at: number, value: number) => {
+          const changed = list.slice() as T
+          changed[at] = value
+          return changed
+        }
+        for (const [given, code, message] of [
+          [new Float32Array(24), "bad_input", /Int8Array/],
+          [{ ...good, numbers: new Uint8Array(120) }, "bad_input", /Int8Array/],
+          [{ numbers: good.numbers }, "bad_input", /Float32Array/],
+          [undefined, "bad_input", /Int8Array/],
+          [{ ...good, numbers: good.numbers.slice(1) }, "bad_input", /119 numbers/],
+          [{ ...good, scales: good.scales.slice(1) }, "bad_input", /19 scales.*20/],
+          [{ ...good, scales: put(good.scales, 7, Number.NaN) }, "not_finite", /scale 7 of layer 0/],
+          [{ ...good, scales: put(good.scales, 3, -1) }, "bad_input", /scale 3 of layer 0 is -1/],
+          [{ ...good, numbers: put(good.numbers, 9, -128) }, "bad_input", /number 9 of layer 0 is -128/],
+        ] as const) {
+          for (const slot of [0, 1]) {
+            expectError(() => b.kvImport(twin.kv, slot, 0, given as KvNumbers), code, message)
+          }
+        }
+        expect(await b.kvExport(twin.kv, 0, 0, 5)).toEqual(good)
+        await twin.append([0, 1], [1, 1])
       })
     })
 
