@@ -4,6 +4,8 @@ import { describe, expect, it } from "vitest"
 import type { BenchReport } from "../src/cli/bench"
 import { type LoadedBench, loadForBench } from "../src/cli/bench-load"
 import { runBench } from "../src/cli/bench-measure"
+import type { OperationReport, ProfileReport } from "../src/cli/bench-profile"
+import { profileText } from "../src/cli/bench-profile-text"
 import { INTERRUPTED } from "../src/cli/terminal"
 import { fakeTerminal, runCommand } from "./cli-terminal"
 
@@ -90,6 +92,98 @@ async function greedy(
   return ids
 }
 
+describe("isaac bench --profile", () => {
+  const named = (operations: readonly OperationReport[], name: string) => {
+    const found = operations.filter((operation) => operation.name === name)
+    expect(found, name).toHaveLength(1)
+    return found[0]
+  }
+
+  it.each(["wasm", "reference"])("--json on %s: every operation of every phase", async (backend) => {
+    const found = await report("--backend", backend, "--profile", "--image", "128x128", "--batch", "2")
+    expect(Object.keys(found)).toEqual([...FIELDS, "batch", "batch_decode_tok_s", "profile"])
+    const { limits, phases } = found.profile!
+    expect(phases.map(({ phase }) => phase)).toEqual(["vision", "prefill", "decode", "batch"])
+    for (const { ms, operations, outside_ms: outside } of phases) {
+      const inside = operations.reduce((sum, operation) => sum + operation.ms, 0)
+      expect(inside).toBeGreaterThan(0)
+      expect(Math.abs(inside + outside - ms)).toBeLessThan(1e-6 * ms)
+      for (const { calls, ms: time, share } of operations) {
+        expect(calls).toBeGreaterThan(0)
+        expect(share).toBeCloseTo(time / ms, 9)
+      }
+    }
+
+    // isaac-tiny: 64 patches are 16 tokens, with 5 of text; 5 and 4 layers; one row of logits for the prompt.
+    const [vision, prefill, decode, batch] = phases.map(({ operations }) => operations)
+    expect(named(vision, "q, k, v, out 160→160 bf16")).toMatchObject({ calls: 20, multiply_adds: 20 * 64 * 160 * 160 })
+    expect(named(prefill, "gate, up 192→512 bf16")).toMatchObject({ calls: 8, multiply_adds: 8 * 21 * 192 * 512 })
+    expect(named(prefill, "lm_head 192→768 bf16")).toMatchObject({ calls: 1, multiply_adds: 192 * 768 })
+    const causal = "causal, 6/2 heads of 32, f32"
+    expect(named(prefill, causal)).toMatchObject({ calls: 4, multiply_adds: 4 * 2 * ((21 * 22) / 2) * 192 })
+    // Three steps, at 22, 23 and 24 tokens.
+    expect(named(decode, causal)).toMatchObject({ calls: 12, multiply_adds: 4 * 2 * (22 + 23 + 24) * 192 })
+    expect(named(batch, causal)).toMatchObject({ calls: 12, multiply_adds: 2 * 4 * 2 * (22 + 23 + 24) * 192 })
+    expect(named(batch, "lm_head 192→768 bf16")).toMatchObject({ calls: 3, multiply_adds: 3 * 2 * 192 * 768 })
+
+    if (backend === "reference") {
+      expect(limits).toBeNull()
+      expect(named(decode, causal)).toMatchObject({ bound: null, roofline: null })
+    } else {
+      expect(limits!.multiply_gops).toBeGreaterThan(0)
+      expect(limits!.read_gb_s).toBeGreaterThan(0)
+      expect(named(decode, causal)).toMatchObject({ bound: "memory", roofline: expect.any(Number) })
+    }
+  })
+
+  const made: ProfileReport = {
+    limits: { multiply_gops: 400, dot_gops: 1500, read_gb_s: 50, read_bytes: 2 ** 28 },
+    phases: [
+      {
+        phase: "decode",
+        ms: 2000,
+        operations: [
+          {
+            ...{ kind: "linear", name: "gate, up 2048→6144 q4", calls: 56, ms: 1000, share: 0.5 },
+            ...{ multiply_adds: 5e10, bytes: 2e10, gops: 100, gb_s: 20, bound: "memory", roofline: 0.4 },
+          },
+          {
+            ...{ kind: "norm", name: "rmsNorm 2048", calls: 57, ms: 5, share: 0.0025 },
+            ...{ multiply_adds: 1, bytes: 1, gops: 1, gb_s: 1, bound: "memory", roofline: 0.1 },
+          },
+        ],
+        outside_ms: 985,
+        roofline: 0.2,
+      },
+    ],
+  }
+
+  it("in words: bars, the small ones together, and how to read it", () => {
+    const lines = profileText(made).split("\n")
+    expect(lines[0]).toBe("Writing, one sequence: 2.00 s, 20 % of what the machine could do")
+    expect(lines.slice(2, 5).map((line) => line.replace(/ {2,}/g, " | "))).toEqual([
+      "linear gate, up 2048→6144 q4 | ████████████ | 50 % | 1.00 s | 56 | 100 Gop/s | 20.0 GB/s | 40 % of memory",
+      "1 more, below 0.5 % each | 0.3 % | 5.00 ms | 57",
+      "outside of operations | ███████████▉ | 49 % | 985 ms",
+    ])
+    expect(lines.slice(6).join(" ")).toContain("400 Gop/s of float multiply-adds, 1500 Gop/s of int8 products")
+  })
+
+  it("without limits it compares with nothing", () => {
+    const { phases } = made
+    const operations = phases[0].operations.map((operation) => ({ ...operation, bound: null, roofline: null }))
+    const text = profileText({ limits: null, phases: [{ ...phases[0], operations, roofline: null }] })
+    expect(text).toMatch(/^Writing, one sequence: 2.00 s\n/)
+    expect(text).not.toMatch(/could do|% of (?:memory|arithmetic)/)
+  })
+
+  it("without --json it follows the table", async () => {
+    const { code, out } = await runCommand(["bench", ...small, "--backend", "reference", "--profile"])
+    expect(code).toBe(0)
+    expect(out).toMatch(/^memory .*\n\nReading the prompt: [\s\S]+\n\nWriting, one sequence: [\s\S]+\nlinear lm_head /m)
+  })
+})
+
 describe("isaac bench", () => {
   it("--batch and --kv-dtype add fields of their own", async () => {
     const found = await report("--backend", "wasm", "--batch", "2", "--kv-dtype", "bf16")
@@ -104,10 +198,10 @@ describe("isaac bench", () => {
     ])
     expect({ code, err }).toEqual({ code: 0, err: "" })
     expect(out).toMatch(/^runs on {4}wasm \(simd128.*\), 1 thread$/m)
-    expect(out).toMatch(/^picture {4}[\d.e+]+ ms for 64 patches$/m)
-    expect(out).toMatch(/^prompt {5}[\d.e+]+ tokens\/s, 21 tokens, 16 of the picture$/m)
-    expect(out).toMatch(/^answer {5}[\d.e+]+ tokens\/s, 3 steps$/m)
-    expect(out).toMatch(/^2 answers {2}[\d.e+]+ tokens\/s, all together$/m)
+    expect(out).toMatch(/^picture {4}[\d.]+ m?s for 64 patches$/m)
+    expect(out).toMatch(/^prompt {5}[\d.]+ tokens\/s, 21 tokens, 16 of the picture$/m)
+    expect(out).toMatch(/^answer {5}[\d.]+ tokens\/s, 3 steps$/m)
+    expect(out).toMatch(/^2 answers {2}[\d.]+ tokens\/s, all together$/m)
   })
 
   it.each([

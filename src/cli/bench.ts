@@ -2,12 +2,15 @@
 
 import { type Command, Option } from "commander"
 import type { LoadOptions } from "../index"
+import { type Backend, CpuBackend, type ProfiledBackend, profiledBackend } from "../internal"
 import { loadForBench } from "./bench-load"
 import { type BenchRun, runBench } from "./bench-measure"
+import { type ProfileReport, profileRun } from "./bench-profile"
+import { profileText } from "./bench-profile-text"
 import type { PictureSize } from "./bench-prompt"
 import { addEngineOptions, type EngineOptions } from "./engine-options"
 import { UsageError } from "./failure"
-import { formatBytes, formatTable } from "./format"
+import { formatBytes, formatDuration, formatNumber, formatTable } from "./format"
 import { pictureSize, wholeNumber } from "./option-values"
 import { ProgressLine } from "./progress"
 import type { Terminal } from "./terminal"
@@ -19,6 +22,7 @@ interface BenchFlags extends EngineOptions {
   readonly runs: number
   readonly batch: number
   readonly kvDtype?: LoadOptions["kvDtype"]
+  readonly profile?: true
   readonly json?: true
 }
 
@@ -48,6 +52,8 @@ export interface BenchReport {
   /** With --batch: how many sequences, and the tokens of all of them in a second. */
   readonly batch?: number
   readonly batch_decode_tok_s?: number | null
+  /** With --profile. */
+  readonly profile?: ProfileReport
 }
 
 const MOST_BATCH = 256
@@ -61,12 +67,13 @@ export function addBench(program: Command, terminal: Terminal): void {
     .option("--runs <n>", "runs to take the median of, after one to warm up", wholeNumber(1), 3)
     .option("--batch <n>", "write n sequences at once as well", wholeNumber(1), 1)
     .addOption(new Option("--kv-dtype <type>", "how keys and values are kept").choices(["f32", "bf16"]))
+    .option("--profile", "tell where the time goes, operation by operation, in one run more")
     .option("--json", "one line of JSON")
     .action((flags: BenchFlags) => bench(flags, terminal))
 }
 
 async function bench(flags: BenchFlags, terminal: Terminal): Promise<void> {
-  const { model, image, promptTokens, newTokens, runs, batch, kvDtype, json, ...options } = flags
+  const { model, image, promptTokens, newTokens, runs, batch, kvDtype, profile, json, ...options } = flags
   if (promptTokens === 0 && !image)
     throw new UsageError("--prompt-tokens 0 needs an --image: the prompt would be empty")
   if (batch > MOST_BATCH) throw new UsageError(`--batch is at most ${MOST_BATCH}`)
@@ -74,6 +81,12 @@ async function bench(flags: BenchFlags, terminal: Terminal): Promise<void> {
 
   const { signal } = terminal
   const progress = new ProgressLine(terminal)
+  let watched: { readonly backend: Backend; readonly profiled: ProfiledBackend } | undefined
+  const wrapBackend = (backend: Backend) => {
+    const profiled = profiledBackend(backend)
+    watched = { backend, profiled }
+    return profiled.backend
+  }
   try {
     const { engine, prompt, loadMs, convertMs } = await loadForBench(model, {
       ...options,
@@ -81,6 +94,7 @@ async function bench(flags: BenchFlags, terminal: Terminal): Promise<void> {
       image,
       promptTokens,
       newTokens,
+      wrapBackend: profile && wrapBackend,
       signal,
       onProgress: (step) => progress.loading(step),
     })
@@ -91,6 +105,13 @@ async function bench(flags: BenchFlags, terminal: Terminal): Promise<void> {
         progress.show(run === 0 ? "warming up" : `run ${run} of ${runs}`)
         const result = await runBench(engine.model, work)
         if (run > 0) measured.push(result)
+      }
+      let profileReport: ProfileReport | undefined
+      if (watched) {
+        progress.show("timing operations")
+        const { backend, profiled } = watched
+        const limits = () => (backend instanceof CpuBackend ? backend.limits() : undefined)
+        profileReport = await profileRun(engine.model, work, profiled, limits)
       }
       progress.clear()
       const { backend, isa, dtype, threads, kvDtype: kept } = engine.info
@@ -118,6 +139,7 @@ async function bench(flags: BenchFlags, terminal: Terminal): Promise<void> {
           batch,
           batch_decode_tok_s: perSecond(batch * steps, median(measured.map(({ batchMs }) => batchMs))),
         }),
+        ...(profileReport && { profile: profileReport }),
       }
       terminal.out(json ? `${JSON.stringify(report)}\n` : reportText(report, kept, prompt.imageTokens))
     } finally {
@@ -142,7 +164,7 @@ function round<T extends number | null>(value: T): T {
 }
 
 function reportText(report: BenchReport, kvDtype: string, imageTokens: number): string {
-  const speed = (value: number | null | undefined) => (value == null ? "" : `${value.toPrecision(3)} tokens/s`)
+  const speed = (value: number | null | undefined) => (value == null ? "" : `${formatNumber(value)} tokens/s`)
   const { vision_patches: patches, vision_ms: ms, batch } = report
   const engine = `${report.backend} (${report.isa}), ${report.threads} ${report.threads === 1 ? "thread" : "threads"}`
   const converted = report.convert_s > 0 ? `, after ${report.convert_s.toFixed(1)} s of conversion` : ""
@@ -152,7 +174,7 @@ function reportText(report: BenchReport, kvDtype: string, imageTokens: number): 
     ["runs on", engine],
     ["kept as", `weights ${report.dtype}, keys and values ${kvDtype}`],
     ["loaded in", `${report.load_s.toFixed(2)} s${converted}`],
-    ...(patches === null ? [] : [["picture", `${ms!.toPrecision(3)} ms for ${patches} patches`]]),
+    ...(patches === null ? [] : [["picture", `${formatDuration(ms!)} for ${patches} patches`]]),
     ["prompt", `${speed(report.prefill_tok_s)}, ${report.prefill_tokens} tokens${ofPicture}`],
     [
       "answer",
@@ -161,5 +183,5 @@ function reportText(report: BenchReport, kvDtype: string, imageTokens: number): 
     ...(batch === undefined ? [] : [[`${batch} answers`, `${speed(report.batch_decode_tok_s)}, all together`]]),
     ["memory", `${formatBytes(report.peak_rss_bytes)} at most`],
   ]
-  return `${formatTable(rows)}\n`
+  return `${formatTable(rows)}\n${report.profile ? `\n${profileText(report.profile)}` : ""}`
 }

@@ -17,6 +17,16 @@ export function formatCount(n: number): string {
   return n.toLocaleString("en-US")
 }
 
+/** Three digits at least, without an exponent: 1234, 56.8, 0.91. */
+export function formatNumber(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
+}
+
+/** "1.25 s", "56.8 ms" */
+export function formatDuration(ms: number): string {
+  return ms >= 1000 ? `${formatNumber(ms / 1000)} s` : `${formatNumber(ms)} ms`
+}
+
 /** Rows of cells as lines with aligned columns; columns listed in `right` are aligned to the right. */
 export function formatTable(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
   const columns = Math.max(0, ...rows.map((row) => row.length))

@@ -111,10 +111,10 @@ export class CpuBackend implements Backend {
     return { used, peak }
   }
 
-  /** What this machine can do at most, to compare operations with; takes half a second. */
-  limits(): MachineLimits {
+  /** What this machine can do at most, to compare operations with; takes a little more than three times the budget. */
+  limits(budgetMs = 150): MachineLimits {
     this.mem.checkOpen("limits")
-    return measureLimits(this.engine, this.mem)
+    return measureLimits(this.engine, this.mem, budgetMs)
   }
 
   async dispose(): Promise<void> {

@@ -6,7 +6,7 @@ it.each([1, 2])("measures what %d threads can do, and gives its memory back", as
   const backend = (await createWasmBackend({ threads })) as CpuBackend
   try {
     const before = backend.memory().used
-    const { multiply, dot, read, readBytes } = backend.limits()
+    const { multiply, dot, read, readBytes } = backend.limits(1)
     // From a very slow machine to one that does not exist: only the units can be this wrong.
     for (const operations of [multiply, dot]) {
       expect(operations).toBeGreaterThan(5e7)
@@ -24,7 +24,7 @@ it.each([1, 2])("measures what %d threads can do, and gives its memory back", as
 it("reads less memory where there is less", async () => {
   const backend = (await createWasmBackend({ threads: 1, memoryLimit: 100 << 20 })) as CpuBackend
   try {
-    expect(backend.limits().readBytes).toBe(64 << 20)
+    expect(backend.limits(1).readBytes).toBe(64 << 20)
   } finally {
     await backend.dispose()
   }

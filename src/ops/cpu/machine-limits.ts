@@ -15,7 +15,7 @@ const READ_PARTS = 1024
 const SMALL_BYTES = 16 << 10
 
 /** @param budgetMs time for each of the three loops. Throws aborted, worker_lost, out_of_memory. */
-export function measureLimits(engine: Engine, memory: TensorMemory, budgetMs = 150): MachineLimits {
+export function measureLimits(engine: Engine, memory: TensorMemory, budgetMs: number): MachineLimits {
   return memory.borrow((borrowed) => {
     const x = borrowed.bytes(SMALL_BYTES, "limits: numbers")
     const out = borrowed.bytes(SMALL_BYTES, "limits: results")
