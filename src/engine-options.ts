@@ -3,7 +3,7 @@
 import type { BrowserImage, BrowserModel } from "./browser-inputs"
 import type { AbortFlag } from "./generate/abort"
 import type { GenerationOptions } from "./generate/generation"
-import type { Backend, PackedType, StoredType } from "./ops/backend"
+import type { Backend, KvType, PackedType, StoredType } from "./ops/backend"
 import type { DecodeImage, ImageFile, ProcessOptions, RgbImage, ImageInput as StoredImage } from "./processor"
 import type { Checkpoint } from "./weights/checkpoint"
 import type { ByteSink } from "./weights/sink"
@@ -17,6 +17,12 @@ export type BackendChoice = "auto" | "native" | "wasm" | "reference"
  * fit into the backend's memory, or as q4 where that does not fit either.
  */
 export type DtypeChoice = "auto" | StoredType
+
+/**
+ * How keys and values of conversations are kept; "auto" takes f32, or bf16 where that does not fit, or int8 where weights
+ * as q8 and bf16 do not fit either.
+ */
+export type KvDtypeChoice = "auto" | KvType
 
 export interface LoadProgress {
   /**
@@ -34,8 +40,8 @@ export interface LoadOptions {
   readonly backend?: BackendChoice
   /** Default "auto". */
   readonly dtype?: DtypeChoice
-  /** How keys and values of conversations are kept. Default: f32, or bf16 where that does not fit. */
-  readonly kvDtype?: "f32" | "bf16"
+  /** How keys and values of conversations are kept. Default "auto". */
+  readonly kvDtype?: KvDtypeChoice
   /** Threads of the backend; default: what the machine has. */
   readonly threads?: number
   /** Most tokens of one conversation, prompt and answer. Default: the model's maximum, at most 4096. */
@@ -134,8 +140,8 @@ export interface EngineInfo {
   readonly threads: number
   /** How the weights of linear layers are kept: for "auto" what was chosen. */
   readonly dtype: StoredType
-  /** How keys and values of conversations are kept: bf16 where f32 would not fit. */
-  readonly kvDtype: "f32" | "bf16"
+  /** How keys and values of conversations are kept: for "auto" what was chosen. */
+  readonly kvDtype: KvType
   readonly maxContext: number
   /** Faster backends that were refused, and why. */
   readonly refused: readonly { readonly name: string; readonly why: string }[]

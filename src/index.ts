@@ -13,6 +13,7 @@ export type {
   GenerateOptions,
   HubAccess,
   ImageInput,
+  KvDtypeChoice,
   LoadOptions,
   LoadProgress,
   ModelInput,

@@ -9,7 +9,7 @@ import { nodePlatform, openModel } from "./engine-node"
 import type { LoadProgress, Platform } from "./engine-options"
 import { type EngineLoadOptions, IsaacEngine } from "./isaac"
 import { configOf, planMemory } from "./model"
-import type { Backend, BackendInfo } from "./ops/backend"
+import type { Backend, BackendInfo, KvType } from "./ops/backend"
 import { createReferenceBackend } from "./ops/reference"
 import { openCheckpoint } from "./weights/checkpoint"
 import { openFolder } from "./weights/files-node"
@@ -48,7 +48,7 @@ async function load(where: Platform, options: EngineLoadOptions = {}, model = "t
 }
 
 /** What isaac-tiny takes at 1024 tokens, a chunk of 512 at a time. */
-async function total(stored: "auto" | "q8" | "q4", kvStored: "f32" | "bf16"): Promise<number> {
+async function total(stored: "auto" | "q8" | "q4", kvStored: KvType): Promise<number> {
   const checkpoint = await openCheckpoint(await openModel("tiny"))
   await checkpoint.close()
   const { tensors } = checkpoint
@@ -73,16 +73,20 @@ describe("what fits into the backend's memory", () => {
     const q4 = await load(platform(await total("q4", "f32")))
     expect(q4).toMatchObject({ dtype: "q4", kvDtype: "f32", notices: [expect.stringContaining("kept as q4")] })
     expect(q4.weights).toBeLessThan(0.6 * q8.weights)
+    const int8 = await load(platform(await total("q8", "int8")))
+    expect(int8).toMatchObject({ dtype: "q8", kvDtype: "int8", notices: [expect.stringContaining("kept as int8")] })
     const small = platform(2 ** 32, { machineMemory: await total("q8", "f32") })
     expect(await load(small)).toMatchObject({ dtype: "q8", notices: [expect.stringContaining("can have here")] })
   })
 
   it("is kept as asked for, or refused with the numbers", async () => {
-    const limit = await total("q4", "bf16")
+    const limit = await total("q4", "int8")
     for (const dtype of ["q8", "q4"] as const) {
       expect(await load(platform(), { dtype, kvDtype: "bf16" })).toMatchObject({ dtype, kvDtype: "bf16", notices: [] })
     }
-    for (const options of [{ dtype: "bf16" }, { dtype: "q8" }, { kvDtype: "f32" }, { maxContext: 2048 }] as const) {
+    expect(await load(platform(), { kvDtype: "int8" })).toMatchObject({ dtype: "bf16", kvDtype: "int8", notices: [] })
+    expect(await load(platform(), { kvDtype: "auto" })).toMatchObject({ kvDtype: "f32" })
+    for (const options of [{ dtype: "bf16" }, { dtype: "q8" }, { kvDtype: "bf16" }, { maxContext: 2048 }] as const) {
       await expect(load(platform(limit), options)).rejects.toMatchObject({
         code: "out_of_memory",
         message: expect.stringMatching(/\d+ MB of weights.*are allowed/),

@@ -14,6 +14,7 @@ import type {
   EngineInfo,
   GenerateOptions,
   ImageInput,
+  KvDtypeChoice,
   LoadOptions,
   Platform,
   ProcessorInput,
@@ -62,6 +63,7 @@ export { fromPlain, type PlainTensorStream, type TensorStream, toPlain } from ".
 const DEFAULT_CONTEXT = 4096
 const DEFAULT_NEW_TOKENS = 1024
 const DTYPES: readonly DtypeChoice[] = ["auto", "f32", "bf16", "q8", "q4"]
+const KV_DTYPES: readonly KvDtypeChoice[] = ["auto", "f32", "bf16", "int8"]
 
 export interface EngineLoadOptions extends LoadOptions {
   /** What answers call the model. Default: the name of its files. */
@@ -104,15 +106,23 @@ export class IsaacEngine implements AsyncDisposable {
    * Load a checkpoint folder. Throws bad_checkpoint, bad_config, backend_unavailable, out_of_memory, aborted.
    */
   static async load(files: FileSet, platform: Platform, options: EngineLoadOptions = {}): Promise<IsaacEngine> {
-    const { backend: choice, dtype = "auto", kvDtype, threads, maxContext: asked, signal, onProgress } = options
+    const {
+      backend: choice,
+      dtype = "auto",
+      kvDtype = "auto",
+      threads,
+      maxContext: asked,
+      signal,
+      onProgress,
+    } = options
     if (!(asked === undefined || (Number.isInteger(asked) && asked >= 1))) {
       throw new IsaacError("bad_input", `maxContext is ${String(asked)}; it must be an integer of at least 1`)
     }
     if (!DTYPES.includes(dtype)) {
       throw new IsaacError("bad_input", `dtype is ${String(dtype)}; it must be ${DTYPES.join(", ")}`)
     }
-    if (!(kvDtype === undefined || kvDtype === "f32" || kvDtype === "bf16")) {
-      throw new IsaacError("bad_input", `kvDtype is ${String(kvDtype)}; it must be f32 or bf16`)
+    if (!KV_DTYPES.includes(kvDtype)) {
+      throw new IsaacError("bad_input", `kvDtype is ${String(kvDtype)}; it must be ${KV_DTYPES.join(", ")}`)
     }
     const start = performance.now()
 
@@ -474,13 +484,26 @@ async function openFitting(
   files: FileSet,
   platform: Platform,
   backend: Backend,
-  { dtype = "auto", kvDtype, maxContext = DEFAULT_CONTEXT, cache = true, signal, onProgress }: EngineLoadOptions,
+  {
+    dtype = "auto",
+    kvDtype = "auto",
+    maxContext = DEFAULT_CONTEXT,
+    cache = true,
+    signal,
+    onProgress,
+  }: EngineLoadOptions,
 ): Promise<FittingCheckpoint> {
   const checkpoint = await openCheckpoint(files)
   try {
     const limits = [backend.info.memoryLimit, platform.machineMemory].filter((limit) => limit !== undefined)
     const memoryLimit = limits.length > 0 ? Math.min(...limits) : undefined
-    const wish = { stored: dtype, kvStored: kvDtype, maxContext, prefillTokens: LARGEST_CHUNK, memoryLimit }
+    const wish = {
+      stored: dtype,
+      kvStored: kvDtype === "auto" ? undefined : kvDtype,
+      maxContext,
+      prefillTokens: LARGEST_CHUNK,
+      memoryLimit,
+    }
     const { stored, kvStored, plan, notice } = await IsaacModel.plan(checkpoint, backend, wish)
     if (notice !== undefined) onProgress?.({ stage: "notice", fraction: 0, message: notice })
     const storage = { ...wish, stored, kvStored, dtype: mainType(plan) }

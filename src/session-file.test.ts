@@ -66,9 +66,9 @@ describe("a saved session", () => {
   it.each([
     ["reference", createReferenceBackend],
     ["wasm", () => createWasmBackend({ threads: 1 })],
-  ])("has the very bits of the one it was taken from on %s, as f32 and as bf16", async (_, create) => {
+  ])("has the very bits of the one it was taken from on %s, as f32, bf16 and int8", async (_, create) => {
     const rig = await SessionRig.create(await create())
-    for (const stored of ["f32", "bf16"] as const) {
+    for (const stored of ["f32", "bf16", "int8"] as const) {
       const model = new Proxy(rig.model, {
         get(target, name) {
           if (name === "newCache") return () => target.newCache(1e6, { stored })
@@ -82,7 +82,8 @@ describe("a saved session", () => {
       await turn(session, prompt(...events), [4, 5])
       const copy = new Session(own)
       const layers = await Promise.all([0, 1, 2].map((layer) => session.exportLayer(layer)))
-      expect(layers[0]).toBeInstanceOf(stored === "f32" ? Float32Array : Uint16Array)
+      const { numbers } = "numbers" in layers[0] ? layers[0] : { numbers: layers[0] }
+      expect(numbers).toBeInstanceOf({ f32: Float32Array, bf16: Uint16Array, int8: Int8Array }[stored])
       await copy.restore(structuredClone(session.held()), async (layer) => layers[layer])
       expect(copy.length).toBe(77)
       const next = prompt(...events, text(4, 5, 6, 7))
@@ -93,6 +94,25 @@ describe("a saved session", () => {
       own.cache.free()
     }
     await rig.dispose()
+  })
+
+  it("as int8 goes on in another engine with all that was computed, and takes little more than a quarter", async () => {
+    const [one, two] = [await loadEngine("tiny", { kvDtype: "int8" }), await loadEngine("tiny", { kvDtype: "int8" })]
+    const conversation = one.session()
+    await say(conversation, [picture], "Is there a yellow diamond?")
+    const bytes = await one.sessionBytes(conversation)
+    expect(bytes.length).toBeLessThan(0.35 * saved.length)
+    const restored = await two.restoreSession(bytes)
+    expect(restored.length).toBe(conversation.length)
+    const [a, b] = [await say(conversation, [], "Describe the image."), await say(restored, [], "Describe the image.")]
+    expect(b.text).toBe(a.text)
+    expect((await engine.restoreSession(bytes)).length).toBe(0)
+
+    const source = bytesSource("saved", bytes)
+    const { tensors } = await readSafetensorsHeader(source)
+    const { shape } = tensors.get("kv.2")!
+    expect(tensors.get("kv_scales.2")).toMatchObject({ dtype: "F32", shape: shape.slice(0, 3) })
+    await Promise.all([one.dispose(), two.dispose()])
   })
 
   it("is computed anew where dtype or keys and values differ, or have no room", async () => {

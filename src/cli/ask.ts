@@ -49,10 +49,11 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
   try {
     // Before the model: a name that was mistyped should not have to wait for it.
     const images = await readPictures(names, signal, { allowPrivateUrls: flags.allowPrivateUrls })
-    const { model, backend, dtype, threads, cache, maxContext } = flags
+    const { model, backend, dtype, kvDtype, threads, cache, maxContext } = flags
     const isaac = await Isaac.load(model, {
       backend,
       dtype,
+      kvDtype,
       threads,
       cache,
       maxContext,

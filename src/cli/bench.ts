@@ -1,7 +1,6 @@
 /** `isaac bench`: how fast a model is here. One warm-up, then the median of several runs. */
 
-import { type Command, Option } from "commander"
-import type { LoadOptions } from "../index"
+import type { Command } from "commander"
 import { type Backend, CpuBackend, type ProfiledBackend, profiledBackend } from "../internal"
 import { loadForBench } from "./bench-load"
 import { type BenchRun, runBench } from "./bench-measure"
@@ -21,7 +20,6 @@ interface BenchFlags extends EngineOptions {
   readonly newTokens: number
   readonly runs: number
   readonly batch: number
-  readonly kvDtype?: LoadOptions["kvDtype"]
   readonly profile?: true
   readonly json?: true
 }
@@ -66,7 +64,6 @@ export function addBench(program: Command, terminal: Terminal): void {
     .option("--new-tokens <n>", "tokens to write; the first of them belongs to the prompt", wholeNumber(1), 64)
     .option("--runs <n>", "runs to take the median of, after one to warm up", wholeNumber(1), 3)
     .option("--batch <n>", "write n sequences at once as well", wholeNumber(1), 1)
-    .addOption(new Option("--kv-dtype <type>", "how keys and values are kept").choices(["f32", "bf16"]))
     .option("--profile", "tell where the time goes, operation by operation, in one run more")
     .option("--json", "one line of JSON")
     .action((flags: BenchFlags) => bench(flags, terminal))
@@ -134,7 +131,7 @@ async function bench(flags: BenchFlags, terminal: Terminal): Promise<void> {
         decode_tok_s: perSecond(steps, median(measured.map(({ decodeMs }) => decodeMs))),
         // The system counts in kilobytes.
         peak_rss_bytes: process.resourceUsage().maxRSS * 1024,
-        ...(kvDtype && { kv_dtype: kept }),
+        ...(kvDtype !== "auto" && { kv_dtype: kept }),
         ...(batch > 1 && {
           batch,
           batch_decode_tok_s: perSecond(batch * steps, median(measured.map(({ batchMs }) => batchMs))),

@@ -38,9 +38,10 @@ async function score(operands: readonly string[], flags: ScoreFlags, terminal: T
   const progress = new ProgressLine(terminal)
   try {
     const images = await readPictures(names, signal, { allowPrivateUrls: flags.allowPrivateUrls })
-    const { model, backend, dtype, threads, cache, maxContext, expect, truncate } = flags
+    const { model, backend, dtype, kvDtype, threads, cache, maxContext, expect, truncate } = flags
     const onProgress = progress.loading.bind(progress)
-    const isaac = await Isaac.load(model, { backend, dtype, threads, cache, maxContext, signal, onProgress })
+    const options = { backend, dtype, kvDtype, threads, cache, maxContext, signal, onProgress }
+    const isaac = await Isaac.load(model, options)
     try {
       progress.show("reading")
       const options = { expect, truncate, signal }

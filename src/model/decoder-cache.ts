@@ -6,7 +6,7 @@
  * dropping tokens from the end then restores the right rope_delta by itself.
  */
 
-import type { Backend, KvCache, KvNumbers } from "../ops/backend"
+import type { Backend, KvCache, KvNumbers, KvType } from "../ops/backend"
 import type { TextConfig } from "./config"
 import { ropeDelta } from "./mrope"
 
@@ -14,7 +14,7 @@ export interface DecoderCacheOptions {
   /** Most tokens that all slots hold together. */
   readonly maxTokens: number
   /** How keys and values are kept. Default "f32". */
-  readonly stored?: "f32" | "bf16"
+  readonly stored?: KvType
 }
 
 export class DecoderCache {

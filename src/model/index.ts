@@ -14,4 +14,4 @@ export {
 export type { LoadProgress } from "./load-weights"
 export { checkMemory, describePlan, type MemoryPlan, type MemoryPlanOptions, planMemory } from "./memory-plan"
 export { type Parameter, parameterTable } from "./parameters"
-export type { KvType, StorageChoice } from "./storage-choice"
+export type { StorageChoice } from "./storage-choice"

@@ -9,7 +9,7 @@
  */
 
 import { IsaacError } from "../errors"
-import type { Backend, KvSequence, StoredType, Tensor } from "../ops/backend"
+import type { Backend, KvSequence, KvType, StoredType, Tensor } from "../ops/backend"
 import { type Event, eventTokens, Modality } from "../stream/event"
 import { TensorStream } from "../stream/tensor-stream"
 import type { Checkpoint } from "../weights/checkpoint"
@@ -28,7 +28,7 @@ import {
 import { IGNORED_LABEL, type LossSum, meanLoss, negativeLogLikelihood, shiftLabels } from "./loss"
 import { inverseFrequencies, plainPositions, ropeDelta, ropeTables } from "./mrope"
 import { checkParameters } from "./parameters"
-import { chooseStorage, type KvType, type StorageChoice } from "./storage-choice"
+import { chooseStorage, type StorageChoice } from "./storage-choice"
 import type { ImagePatches } from "./vision-embeddings"
 import { encodeImages } from "./vision-tower"
 

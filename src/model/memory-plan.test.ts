@@ -24,6 +24,9 @@ describe("memory plan", () => {
     expect(weights).toBe((weightsByType.bf16 ?? 0) + (weightsByType.f32 ?? 0))
     expect(weights / 2_567_073_008).toBeCloseTo(2, 2)
     expect(kv).toBe(2 * 28 * 8 * 128 * 2048 * 2)
+    const int8 = planMemory(published, { maxContext: 2048, kvStored: "int8" })
+    expect(int8.kv).toBe(2 * 28 * 8 * (128 + 4) * 2048)
+    expect(int8.kvStored).toBe("int8")
     const [q8, q4] = (["q8", "q4"] as const).map((stored) => planMemory(published, { stored }).weights)
     expect(q8 / 2_567_073_008).toBeCloseTo(1.02, 1)
     // Four bits, a quarter of one for the scale, and the patch embedding, norms and biases in f32.

@@ -1,7 +1,7 @@
 /** How much memory a model will take, known before a byte of weights is read. */
 
 import { IsaacError } from "../errors"
-import type { SourceType, StoredType } from "../ops/backend"
+import type { KvType, SourceType, StoredType } from "../ops/backend"
 import { packedBytes, packedTypeOf } from "../ops/backend"
 import type { IsaacConfig } from "./config"
 import { LM_HEAD, type Parameter, parameterTable } from "./parameters"
@@ -16,7 +16,7 @@ export interface MemoryPlan {
   readonly weightsByType: Readonly<Partial<Record<StoredType, number>>>
   /** Keys and values of `maxContext` tokens. */
   readonly kv: number
-  readonly kvStored: "f32" | "bf16"
+  readonly kvStored: KvType
   /** The largest set of activations alive at once. */
   readonly activations: number
   /** weights + kv + activations. */
@@ -33,7 +33,7 @@ export interface MemoryPlanOptions {
   readonly maxContext?: number
   /** Most tokens of one forward pass. Default: maxContext (a prompt in one piece). */
   readonly prefillTokens?: number
-  readonly kvStored?: "f32" | "bf16"
+  readonly kvStored?: KvType
   /** How the checkpoint stores its tensors, by canonical name (a `Checkpoint`'s `tensors`). Default: all BF16. */
   readonly tensors?: ReadonlyMap<string, { readonly dtype: string }>
   /** Whether lm_head is the embedding matrix. Default: what the config says, or that the checkpoint has none. */
@@ -66,11 +66,23 @@ export function planMemory(config: IsaacConfig, options: MemoryPlanOptions = {})
 
   // 2. Keys and values.
   const { layers, kvHeads, headDim } = config.text
-  const kv = 2 * layers * kvHeads * headDim * maxContext * (kvStored === "bf16" ? 2 : 4)
+  const kv = 2 * layers * kvHeads * maxContext * kvHeadBytes(headDim, kvStored)
 
   // 3. Activations: the tower and the decoder never run at the same time.
   const activations = Math.max(visionActivations(config), decoderActivations(config, prefillTokens))
   return { weights, weightsByType, kv, kvStored, activations, total: weights + kv + activations, loading, maxContext }
+}
+
+/** Bytes of the key, or the value, of a token and head. */
+function kvHeadBytes(headDim: number, stored: KvType): number {
+  switch (stored) {
+    case "f32":
+      return headDim * 4
+    case "bf16":
+      return headDim * 2
+    case "int8":
+      return headDim + 4 // and its scale
+  }
 }
 
 function sizes({ axes }: Parameter): readonly [rows: number, columns: number] {

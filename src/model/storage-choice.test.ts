@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { PUBLISHED_CONFIG } from "../../test/published-config"
-import type { BackendInfo } from "../ops/backend"
+import type { BackendInfo, KvType } from "../ops/backend"
 import { parseConfig } from "./config"
 import { planMemory } from "./memory-plan"
 import { parameterTable } from "./parameters"
@@ -16,7 +16,7 @@ const info: BackendInfo = {
 }
 const tensors = new Map([...parameterTable(config).keys()].map((name) => [name, { dtype: "BF16" }]))
 const wish = (changes: StorageWish = {}): StorageWish => ({ maxContext: 4096, tensors, ...changes })
-const total = (stored: "auto" | "q8" | "q4", kvStored: "f32" | "bf16") =>
+const total = (stored: "auto" | "q8" | "q4", kvStored: KvType) =>
   planMemory(config, { stored, kvStored, tensors, maxContext: 4096 }).total
 
 describe("chooseStorage", () => {
@@ -30,9 +30,11 @@ describe("chooseStorage", () => {
   it.each([
     ["auto", "bf16", "keys and values are kept as bf16"],
     ["q8", "f32", "weights are kept as q8"],
-    ["q8", "bf16", "weights are kept as q8"],
-    ["q4", "f32", "weights are kept as q4"],
-    ["q4", "bf16", "weights are kept as q4"],
+    ["q8", "bf16", "weights are kept as q8 and keys and values are kept as bf16"],
+    ["q8", "int8", "weights are kept as q8 and keys and values are kept as int8"],
+    ["q4", "f32", "weights are kept as q4:"],
+    ["q4", "bf16", "weights are kept as q4 and keys and values are kept as bf16"],
+    ["q4", "int8", "weights are kept as q4 and keys and values are kept as int8"],
   ] as const)("then %s with %s keys and values, with a notice that has the numbers", (stored, kvStored, words) => {
     const memoryLimit = total(stored, kvStored)
     const choice = chooseStorage(config, info, wish({ memoryLimit }))
@@ -48,6 +50,10 @@ describe("chooseStorage", () => {
     expect(() => chooseStorage(config, info, wish({ memoryLimit, kvStored: "f32", stored: "bf16" }))).toThrow(/\(f32\)/)
     expect(chooseStorage(config, info, wish({ memoryLimit, stored: "bf16" }))).toMatchObject({ kvStored: "bf16" })
     expect(chooseStorage(config, info, wish({ memoryLimit, kvStored: "f32" }))).toMatchObject({ stored: "q8" })
+    const int8 = planMemory(config, { stored: "bf16", kvStored: "int8", tensors, maxContext: 4096 }).total
+    const asked = wish({ memoryLimit: int8, stored: "bf16" })
+    expect(chooseStorage(config, info, asked)).toMatchObject({ stored: "bf16", kvStored: "int8" })
+    expect(() => chooseStorage(config, info, { ...asked, kvStored: "bf16" })).toThrow(/\(bf16\)/)
   })
 
   it("leaves alone what is packed already", () => {
@@ -79,7 +85,8 @@ describe("chooseStorage", () => {
       }
     })()
     for (const stored of ["auto", "q8", "q4"] as const) {
-      for (const kvStored of ["f32", "bf16"] as const) {
+      for (const kvStored of ["f32", "bf16", "int8"] as const) {
+        if (stored === "auto" && kvStored === "int8") continue // weights are rounded first
         expect(message).toContain(`${Math.ceil(total(stored, kvStored) / 1e6)} MB: `)
       }
     }
@@ -89,5 +96,10 @@ describe("chooseStorage", () => {
   it("fits the published model into WebAssembly's 4 GiB at 4096 tokens, with its own lm_head", () => {
     const choice = chooseStorage(config, info, wish())
     expect(choice.stored).toBe("q8")
+  })
+
+  it("and at 16384 tokens with int8 keys and values", () => {
+    const choice = chooseStorage(config, info, wish({ maxContext: 16384, prefillTokens: 512 }))
+    expect(choice).toMatchObject({ stored: "q8", kvStored: "int8" })
   })
 })

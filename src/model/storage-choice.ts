@@ -1,12 +1,10 @@
 /** How weights, keys and values are kept: as asked for, or as they fit into the memory that there is. */
 
 import { IsaacError } from "../errors"
-import type { BackendInfo, StoredType } from "../ops/backend"
+import type { BackendInfo, KvType, StoredType } from "../ops/backend"
 import { packedTypeOfTensors } from "../weights/checkpoint"
 import type { IsaacConfig } from "./config"
 import { describePlan, type MemoryPlan, type MemoryPlanOptions, megabytes, planMemory } from "./memory-plan"
-
-export type KvType = "f32" | "bf16"
 
 export interface StorageChoice {
   /** As asked for; "auto" keeps each matrix as the checkpoint has it. */
@@ -20,16 +18,17 @@ export interface StorageChoice {
 export interface StorageWish extends Pick<MemoryPlanOptions, "maxContext" | "prefillTokens" | "tensors" | "tied"> {
   /** "auto": as the checkpoint has it, q8 where that does not fit, q4 where that does not fit either. Default "auto". */
   readonly stored?: StoredType | "auto"
-  /** Default: f32, or bf16 where that does not fit. */
+  /** Default: f32, or bf16 where that does not fit, or int8, see `chooseStorage`. */
   readonly kvStored?: KvType
   /** Bytes that everything may take together. Default: the backend's limit, if it has one. */
   readonly memoryLimit?: number
 }
 
 /**
- * The first that fits of: as stored with f32 keys and values, as stored with bf16 ones, q8 with f32, q8 with bf16, q4
- * with f32, q4 with bf16. What was asked for is not changed, nor what is packed already. Rounding keys and values comes
- * before rounding weights, because it moves the answer less.
+ * The first that fits of: weights as stored, as q8, as q4, each with keys and values as f32, then bf16, then int8. Rounding
+ * keys and values comes before rounding weights, because it moves the answer less; but int8, which depends on how even
+ * the numbers of a head are, comes only where weights cannot be kept as stored or are to be. What was asked for is not
+ * changed, nor what is packed already.
  *
  * Throws out_of_memory with the numbers of all that were tried.
  */
@@ -38,10 +37,11 @@ export function chooseStorage(config: IsaacConfig, info: BackendInfo, wish: Stor
   const weights: (StoredType | "auto")[] = [stored]
   const smaller = smallerThan(stored, info, wish)
   if (stored === "auto") weights.push(...smaller)
-  const caches: KvType[] = wish.kvStored ? [wish.kvStored] : ["f32", "bf16"]
   const tried: StorageChoice[] = []
   for (const asStored of weights) {
-    for (const kvStored of caches) {
+    const isRounding = asStored !== stored || weights.length === 1
+    const caches: KvType[] = isRounding ? ["f32", "bf16", "int8"] : ["f32", "bf16"]
+    for (const kvStored of wish.kvStored ? [wish.kvStored] : caches) {
       const plan = planMemory(config, { ...wish, stored: asStored, kvStored })
       if (memoryLimit === undefined || plan.total <= memoryLimit) {
         const choice = { stored: asStored, kvStored, plan }
@@ -62,7 +62,10 @@ function smallerThan(stored: StoredType | "auto", info: BackendInfo, { tensors }
 
 function noticeOf(chosen: StorageChoice, wanted: StorageChoice, backend: string, limit: number): string {
   const requantised = chosen.stored !== wanted.stored
-  const what = requantised ? `weights are kept as ${chosen.stored}` : "keys and values are kept as bf16"
+  const what = [
+    ...(requantised ? [`weights are kept as ${chosen.stored}`] : []),
+    ...(chosen.kvStored !== wanted.kvStored ? [`keys and values are kept as ${chosen.kvStored}`] : []),
+  ].join(" and ")
   return (
     `The model would take ${describePlan(wanted.plan)}. That is more than the ${megabytes(limit)} that the ${backend} ` +
     `backend can have here, so ${what}: ${describePlan(chosen.plan)}. A smaller maxContext${requantised ? ", a dtype" : ""} or another backend of your ` +
