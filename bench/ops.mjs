@@ -1,28 +1,52 @@
 /**
  * How fast the kernels are, beside what this machine can do at most, measured in the same minute.
  *
- *   npm run build && node bench/ops.mjs [--threads 1,2] [--simd relaxed,plain] [--only linear|decode|pack|attention] [--ms 600]
+ *   npm run build && node bench/ops.mjs [--threads 1,2] [--builds native,relaxed,plain] [--stored f32,bf16,q8,q4]
+ *                                       [--only linear|decode|pack|attention] [--ms 600]
+ *
+ * "native" is the best instruction set, "native:avx2" a certain one; "relaxed" and "plain" are those of WebAssembly.
  *
  * Numbers of a shared machine move by tens of percent: every row runs in turn with its limit; compare the percentages.
  */
 
 import { readFile } from "node:fs/promises"
+import { createRequire } from "node:module"
 import { cpus } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
 import { parseArgs } from "node:util"
-
-const dist = new URL("../dist/ops/cpu/", import.meta.url)
-const [{ CpuBackend }, { createWasmEngine }, { enableRelaxedSimd, startWorker }] = await Promise.all(
-  ["cpu-backend.js", "wasm-engine.js", "load-wasm-node.js"].map((file) => import(new URL(file, dist).href)),
-)
 
 const { values } = parseArgs({
   options: {
     threads: { type: "string", default: "1,2" },
-    simd: { type: "string", default: "relaxed,plain" },
+    builds: { type: "string", default: "native,relaxed,plain" },
+    stored: { type: "string", default: "f32,bf16,q8,q4" },
     only: { type: "string" },
     ms: { type: "string", default: "600" },
+    dist: { type: "string", default: fileURLToPath(new URL("../dist/", import.meta.url)) },
   },
 })
+const dist = new URL("ops/cpu/", pathToFileURL(join(values.dist, "/")))
+const [{ CpuBackend }, { createWasmEngine }, { enableRelaxedSimd, startWorker }, { NativeEngine }] = await Promise.all(
+  ["cpu-backend.js", "wasm-engine.js", "load-wasm-node.js", "native-engine.js"].map(
+    (file) => import(new URL(file, dist).href),
+  ),
+)
+const STORED = values.stored.split(",")
+
+async function createEngine(build, threads) {
+  if (build.startsWith("native")) {
+    const addon = createRequire(import.meta.url)(fileURLToPath(new URL("isaac.node", dist)))
+    const instructionSet = build.split(":")[1] ?? addon.instructionSets()[0]
+    return new NativeEngine({ addon, instructionSet, threads, memoryLimit: 2 ** 36 })
+  }
+  const relaxed = build === "relaxed"
+  const support = enableRelaxedSimd()
+  if (relaxed && !support.on) throw new Error(`no relaxed SIMD: ${support.why}`)
+  const file = relaxed ? "kernels-relaxed-simd.wasm" : "kernels-simd128.wasm"
+  return createWasmEngine({ binary: await readFile(new URL(file, dist)), relaxed, threads, startWorker })
+}
+
 const budget = Number(values.ms)
 
 /** Seconds of the fastest call of each function, called in turn within the time budget, after one to warm up. */
@@ -44,9 +68,8 @@ const bytesOf = (x) => new Uint8Array(x.buffer, x.byteOffset, x.byteLength)
 const print = (name, value, unit, note = "") =>
   console.log(`  ${name.padEnd(44)} ${value.toFixed(1).padStart(7)} ${unit}${note}`)
 
-async function measure(relaxed, threads) {
-  const file = relaxed ? "kernels-relaxed-simd.wasm" : "kernels-simd128.wasm"
-  const engine = await createWasmEngine({ binary: await readFile(new URL(file, dist)), relaxed, threads, startWorker })
+async function measure(build, threads) {
+  const engine = await createEngine(build, threads)
   const b = new CpuBackend(engine)
   console.log(`\n${engine.isa}, ${threads} thread${threads > 1 ? "s" : ""}`)
   const wants = (name) => !values.only || values.only === name
@@ -58,14 +81,15 @@ async function measure(relaxed, threads) {
   engine.floats(start, readFloats).fill(1)
   const steps = 200_000
   const parts = 1024
+  const lanes = engine.sizes.panel / 2
   const arithmetic = {
     unit: "GFLOP/s",
-    amount: 16 * threads * steps * 12 * 2 * 4,
+    amount: 16 * threads * steps * 12 * 2 * lanes,
     run: () => engine.run("limit_multiply", { x: start, out: start, count: steps }, 16 * threads, 1e12),
   }
   const integer = {
     unit: "GOP/s",
-    amount: 16 * threads * steps * 12 * 2 * 16,
+    amount: 16 * threads * steps * 12 * 2 * 4 * lanes,
     run: () => engine.run("limit_dot", { x: start, out: start, count: steps }, 16 * threads, 1e12),
   }
   const memory = {
@@ -86,8 +110,8 @@ async function measure(relaxed, threads) {
   if (wants("linear")) {
     const [T, K, N] = [512, 2048, 6144]
     const source = bytesOf(random(K * N))
-    for (const stored of ["f32", "bf16", "q8"]) {
-      const limit = stored === "q8" ? integer : arithmetic
+    for (const stored of STORED) {
+      const limit = stored.startsWith("q") ? integer : arithmetic
       const w = b.loadWeight(source, "F32", [N, K], stored)
       const x = b.upload(random(T * K), [T, K])
       row(`linear ${T}×${K}×${N} ${stored}`, limit, 2 * T * K * N, () => b.free(b.linear(x, w)))
@@ -99,9 +123,9 @@ async function measure(relaxed, threads) {
   if (wants("decode")) {
     const [K, N, count] = [2048, 6144, 8]
     const source = bytesOf(random(K * N))
-    for (const stored of ["f32", "bf16", "q8"]) {
+    for (const stored of STORED) {
       const weights = Array.from({ length: count }, () => b.loadWeight(source, "F32", [N, K], stored))
-      for (const T of stored === "q8" ? [1, 4, 8] : [1, 4]) {
+      for (const T of stored.startsWith("q") ? [1, 4, 8] : [1, 4]) {
         const x = b.upload(random(T * K), [T, K])
         row(`decode ${T}×${K}×${N} ${stored}`, memory, count * weights[0].bytes, () => {
           for (const w of weights) b.free(b.linear(x, w))
@@ -116,7 +140,7 @@ async function measure(relaxed, threads) {
   if (wants("pack")) {
     const [K, N] = [2048, 6144]
     const source = new Uint8Array(random((K * N) / 2).buffer)
-    for (const stored of ["f32", "bf16", "q8"]) {
+    for (const stored of STORED) {
       const [seconds] = best(() => b.free(b.loadWeight(source, "BF16", [N, K], stored)))
       print(`pack ${K}×${N} BF16 as ${stored}`, (K * N) / seconds / 1e6, "million/s")
     }
@@ -151,8 +175,6 @@ async function measure(relaxed, threads) {
 }
 
 console.log(`${cpus()[0].model}, ${cpus().length} cores, Node ${process.versions.node}`)
-for (const simd of values.simd.split(",")) {
-  const support = enableRelaxedSimd()
-  if (simd === "relaxed" && !support.on) console.log(`\nno relaxed SIMD: ${support.why}`)
-  else for (const threads of values.threads.split(",")) await measure(simd === "relaxed", Number(threads))
+for (const build of values.builds.split(",")) {
+  for (const threads of values.threads.split(",")) await measure(build, Number(threads))
 }

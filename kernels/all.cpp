@@ -1,6 +1,7 @@
 // Every kernel in one translation unit: compiled once for each instruction set.
 
 #include "attention.cpp"
+#include "attention-bf16.cpp"
 #include "limits.cpp"
 #include "linear.cpp"
 #include "logits.cpp"

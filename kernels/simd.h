@@ -242,3 +242,70 @@ ISAAC_INLINE void store_dot_inputs(char* p, size_t stride, vi x) {
   for (int i = 0; i < LANES / 4; i++) __builtin_memcpy(p + i * stride, reinterpret_cast<char*>(&bytes) + 4 * i, 4);
 }
 #endif
+
+// ── Pairs of bfloat16 ───────────────────────────────────────────────────────────────────────────────────────────────
+
+// A word is a pair, the first number in its low half.
+#if defined(__AVX512BF16__)
+#define ISAAC_HAS_PAIR_DOT 1
+
+ISAAC_INLINE vu splat(uint32_t x) { return x - vu{}; }
+ISAAC_INLINE void store_words(void* p, vu x) { *static_cast<vu_memory*>(p) = x; }
+ISAAC_INLINE uint32_t pair_of(float low, float high) {
+  return to_bf16(low) | static_cast<uint32_t>(to_bf16(high)) << 16;
+}
+// LANES pairs of neighbours.
+ISAAC_INLINE vu load_pairs(const float* p) {
+  return reinterpret_cast<vu>(_mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(load(p + LANES)), reinterpret_cast<__m512>(load(p))));
+}
+// Lane by lane.
+ISAAC_INLINE vu pairs_of(vf low, vf high) {
+  // Sixteen of `low`, then sixteen of `high`: interleave them.
+  __m512i halves = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(high), reinterpret_cast<__m512>(low)));
+  typedef uint16_t vh __attribute__((vector_size(64)));
+  constexpr vh order = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return reinterpret_cast<vu>(_mm512_permutexvar_epi16(reinterpret_cast<__m512i>(order), halves));
+}
+// To each lane of sums the products of two pairs are added.
+ISAAC_INLINE vf pair_dot(vf sum, vu x, vu y) {
+  return reinterpret_cast<vf>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(y)));
+}
+ISAAC_INLINE vu as_words(vf x) { return reinterpret_cast<vu>(x); }
+// The first n ≤ LANES numbers.
+ISAAC_INLINE void store_some(float* p, vf x, int n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), reinterpret_cast<__m512>(x));
+}
+// Row i of x becomes column i: in four steps, each of which swaps the off-diagonal quarters of squares twice as large.
+ISAAC_INLINE void transpose(vu x[LANES]) {
+  ISAAC_UNROLL
+  for (int size = 1; size < LANES; size *= 2) {
+    vu above, below;
+    for (uint32_t lane = 0; lane < LANES; lane++) {
+      bool right = lane & size;
+      above[lane] = right ? LANES + lane - size : lane;
+      below[lane] = right ? LANES + lane : lane + size;
+    }
+    ISAAC_UNROLL
+    for (int i = 0; i < LANES; i++) {
+      if (i & size) continue;
+      __m512i a = reinterpret_cast<__m512i>(x[i]), b = reinterpret_cast<__m512i>(x[i + size]);
+      x[i] = reinterpret_cast<vu>(_mm512_permutex2var_epi32(a, reinterpret_cast<__m512i>(above), b));
+      x[i + size] = reinterpret_cast<vu>(_mm512_permutex2var_epi32(a, reinterpret_cast<__m512i>(below), b));
+    }
+  }
+}
+// 2^x for x ≤ 0, at most 1e-4 of it off: a fifth of what rounding to bfloat16 may change. 0 below −150.
+ISAAC_INLINE vf exp2_rough(vf x) {
+  // 2^x = 2^⌊x⌋ · 2^r with 0 ≤ r < 1. 2^r by a polynomial that is exact at 0: the largest score counts as 1.
+  __m512 exponent = reinterpret_cast<__m512>(x);
+  vf r = reinterpret_cast<vf>(_mm512_reduce_ps(exponent, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
+  vf p = splat(0.0770672f);
+  p = fma(p, r, splat(0.2276448f));
+  p = fma(p, r, splat(0.6951168f));
+  p = fma(p, r, splat(1.0f));
+  return reinterpret_cast<vf>(_mm512_scalef_ps(reinterpret_cast<__m512>(p), exponent));
+}
+#else
+#define ISAAC_HAS_PAIR_DOT 0
+#endif

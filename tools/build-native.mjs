@@ -5,9 +5,11 @@
  *
  * What was compiled is kept by the hash of everything that goes in, so that a build which only wiped dist/ copies a file.
  *
- *   node tools/build-native.mjs [--soft] [--sanitize] [--out FILE]
+ *   node tools/build-native.mjs [--soft] [--here] [--only SET,SET] [--sanitize] [--out FILE]
  *
  *   --soft      a failure is one line, not an exit code: an install goes on without the addon
+ *   --here      the best instruction set of this processor and the plainest one, not all: a third of the time
+ *   --only      some of the instruction sets, by their ids below
  *   --sanitize  with AddressSanitizer and UndefinedBehaviorSanitizer, to isaac-sanitized.node
  *
  * CXX names another compiler. Needs no more than this file, kernels/ and the package node-api-headers.
@@ -37,18 +39,31 @@ const kernels = join(root, "kernels")
 const cache = join(root, "node_modules/.cache/isaac-vlm/native")
 const run = promisify(execFile)
 
-/** Instruction sets of a processor architecture; addon.cpp lists the same, best first. */
+/** Instruction sets of a processor architecture, best first. Ids are those of what they need in kernels/node/cpu.h, macros
+ * what a compiler defines for a processor that has it. */
 const INSTRUCTION_SETS = {
   x64: [
-    { id: "avx512_bf16", name: "avx-512 vnni bf16", flags: ["-mavx512vnni", "-mavx512bf16"], base: "avx512" },
-    { id: "avx512_vnni", name: "avx-512 vnni", flags: ["-mavx512vnni"], base: "avx512" },
-    { id: "avx512", name: "avx-512", flags: ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"], base: "avx2" },
-    { id: "avx2_vnni", name: "avx2 vnni", flags: ["-mavxvnni"], base: "avx2" },
-    { id: "avx2", name: "avx2", flags: ["-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mlzcnt"] },
+    {
+      id: "avx512_bf16",
+      macro: "__AVX512BF16__",
+      name: "avx-512 vnni bf16",
+      flags: ["-mavx512vnni", "-mavx512bf16"],
+      base: "avx512",
+    },
+    { id: "avx512_vnni", macro: "__AVX512VNNI__", name: "avx-512 vnni", flags: ["-mavx512vnni"], base: "avx512" },
+    {
+      id: "avx512",
+      macro: "__AVX512BW__",
+      name: "avx-512",
+      flags: ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"],
+      base: "avx2",
+    },
+    { id: "avx2_vnni", macro: "__AVXVNNI__", name: "avx2 vnni", flags: ["-mavxvnni"], base: "avx2" },
+    { id: "avx2", macro: "__AVX2__", name: "avx2", flags: ["-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mlzcnt"] },
   ],
   arm64: [
-    { id: "neon_dotprod", name: "neon dotprod", flags: ["-march=armv8.2-a+dotprod"] },
-    { id: "neon", name: "neon", flags: ["-march=armv8-a"] },
+    { id: "neon_dotprod", macro: "__ARM_FEATURE_DOTPROD", name: "neon dotprod", flags: ["-march=armv8.2-a+dotprod"] },
+    { id: "neon", macro: "__ARM_NEON", name: "neon", flags: ["-march=armv8-a"] },
   ],
 }
 
@@ -108,6 +123,20 @@ function findCompiler() {
   throw new NotBuilt(`no C++ compiler (${names.join(", ")}): WebAssembly serves instead`, true)
 }
 
+/** The best of these sets that this processor has, and the last one, for a processor that this build is moved to. */
+function setsOfThisProcessor(compiler, sets) {
+  let macros = ""
+  try {
+    const options = { encoding: "utf8", input: "", stdio: ["pipe", "pipe", "ignore"] }
+    macros = execFileSync(compiler.name, ["-march=native", "-dM", "-E", "-x", "c++", "-"], options)
+  } catch {
+    // A compiler that does not know: all sets.
+    return sets
+  }
+  const best = sets.find(({ macro }) => macros.includes(`#define ${macro} `))
+  return sets.filter((set) => set === best || set === sets.at(-1))
+}
+
 function findHeaders() {
   try {
     return join(dirname(createRequire(import.meta.url).resolve("node-api-headers/package.json")), "include")
@@ -129,9 +158,10 @@ function nameTable(files) {
 }
 
 /** One hash over everything that goes in. */
-function fingerprint(files, compiler, sanitize) {
+function fingerprint(files, compiler, sets, sanitize) {
+  const ids = sets.map(({ id }) => id).join()
   const hash = createHash("sha256").update(
-    `${compiler.name}\0${compiler.version}\0${process.platform}\0${process.arch}\0${sanitize}`,
+    `${compiler.name}\0${compiler.version}\0${process.platform}\0${process.arch}\0${ids}\0${sanitize}`,
   )
   hash.update(readFileSync(fileURLToPath(import.meta.url)))
   for (const file of files) hash.update(`\0${file}\0`).update(readFileSync(join(kernels, file)))
@@ -143,8 +173,12 @@ async function compile(compiler, sets, files, sanitize, target) {
   const work = mkdtempSync(join(tmpdir(), "isaac-native-"))
   try {
     writeFileSync(join(work, "names.h"), nameTable(files))
+    writeFileSync(join(work, "sets.h"), sets.map(({ id }) => `SET(${id}, ${id})\n`).join(""))
     const extra = sanitize ? SANITIZE_FLAGS : []
-    const flagsOf = (set) => [...(set.base ? flagsOf(sets.find(({ id }) => id === set.base)) : []), ...set.flags]
+    const flagsOf = (set) => [
+      ...(set.base ? flagsOf(INSTRUCTION_SETS[process.arch].find(({ id }) => id === set.base)) : []),
+      ...set.flags,
+    ]
     const jobs = [
       {
         object: join(work, "addon.o"),
@@ -153,6 +187,7 @@ async function compile(compiler, sets, files, sanitize, target) {
           ...extra,
           "-pthread",
           `-I${headers}`,
+          `-I${work}`,
           "-DNAPI_VERSION=8",
           "-c",
           join(kernels, "node/addon.cpp"),
@@ -201,18 +236,21 @@ async function compile(compiler, sets, files, sanitize, target) {
 /**
  * Build the addon and return what was done, in a line. Throws an Error that says why there is none.
  *
- * @param options out: the file to write; sanitize: with sanitizers
+ * @param options out: the file to write; only: ids of instruction sets, default all; here:
+ * the best one of this processor and the plainest; sanitize: with sanitizers
  */
-export async function buildNative({ out, sanitize = false } = {}) {
-  const sets = INSTRUCTION_SETS[process.arch]
-  if (!sets || !["linux", "darwin"].includes(process.platform)) {
+export async function buildNative({ out, only, here = false, sanitize = false } = {}) {
+  const all = INSTRUCTION_SETS[process.arch]
+  if (!all || !["linux", "darwin"].includes(process.platform)) {
     throw new NotBuilt(`the addon does not know ${process.platform}-${process.arch}: WebAssembly serves instead`, true)
   }
   const start = performance.now()
   const target = out ?? join(root, "dist/ops/cpu", sanitize ? "isaac-sanitized.node" : "isaac.node")
   const files = sources()
   const compiler = findCompiler()
-  const cached = join(cache, fingerprint(files, compiler, sanitize), "isaac.node")
+  const some = only ? all.filter(({ id }) => only.includes(id)) : all
+  const sets = here ? setsOfThisProcessor(compiler, some) : some
+  const cached = join(cache, fingerprint(files, compiler, sets, sanitize), "isaac.node")
   const fresh = existsSync(cached)
   mkdirSync(dirname(cached), { recursive: true })
   mkdirSync(dirname(target), { recursive: true })
@@ -225,9 +263,16 @@ export async function buildNative({ out, sanitize = false } = {}) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const flags = process.argv.slice(2)
-  const at = flags.indexOf("--out")
+  const optionOf = (flag) => (flags.includes(flag) ? flags[flags.indexOf(flag) + 1] : undefined)
   try {
-    console.log(await buildNative({ sanitize: flags.includes("--sanitize"), out: at < 0 ? undefined : flags[at + 1] }))
+    console.log(
+      await buildNative({
+        here: flags.includes("--here"),
+        sanitize: flags.includes("--sanitize"),
+        only: optionOf("--only")?.split(","),
+        out: optionOf("--out"),
+      }),
+    )
   } catch (error) {
     if (!(error instanceof NotBuilt)) throw error
     const [first, ...rest] = error.message.split("\n")

@@ -16,32 +16,18 @@
 #include "memory.h"
 #include "pool.h"
 
-// ── Instruction sets, best first ────────────────────────────────────────────────────────────────────────────────────
+// ── Instruction sets, best first: sets.h is written by tools/build-native.mjs ─────────────────────────────────────────────
 
-#if defined(__x86_64__)
-namespace avx512_bf16 { extern const KernelSet kernel_set; }
-namespace avx512_vnni { extern const KernelSet kernel_set; }
-namespace avx512 { extern const KernelSet kernel_set; }
-namespace avx2_vnni { extern const KernelSet kernel_set; }
-namespace avx2 { extern const KernelSet kernel_set; }
-#elif defined(__aarch64__)
-namespace neon_dotprod { extern const KernelSet kernel_set; }
-namespace neon { extern const KernelSet kernel_set; }
-#endif
+#define SET(id, feature) namespace id { extern const KernelSet kernel_set; }
+#include "sets.h"
+#undef SET
 
 static std::vector<const KernelSet*> runnable_sets() {
   CpuFeatures cpu = cpu_features();
   std::vector<const KernelSet*> sets;
-#if defined(__x86_64__)
-  if (cpu.avx512_bf16) sets.push_back(&avx512_bf16::kernel_set);
-  if (cpu.avx512_vnni) sets.push_back(&avx512_vnni::kernel_set);
-  if (cpu.avx512) sets.push_back(&avx512::kernel_set);
-  if (cpu.avx_vnni) sets.push_back(&avx2_vnni::kernel_set);
-  if (cpu.avx2) sets.push_back(&avx2::kernel_set);
-#elif defined(__aarch64__)
-  if (cpu.dotprod) sets.push_back(&neon_dotprod::kernel_set);
-  sets.push_back(&neon::kernel_set);
-#endif
+#define SET(id, feature) if (cpu.feature) sets.push_back(&id::kernel_set);
+#include "sets.h"
+#undef SET
   return sets;
 }
 

@@ -9,13 +9,15 @@
 #include <sys/auxv.h>
 #endif
 
+// Named as the instruction sets in tools/build-native.mjs that need them.
 struct CpuFeatures {
   bool avx2 = false;         // with FMA, F16C, BMI2
-  bool avx_vnni = false;     // int8 dot products on 256 bits
+  bool avx2_vnni = false;    // int8 dot products on 256 bits
   bool avx512 = false;       // F, BW, DQ, VL
   bool avx512_vnni = false;  // int8 dot products
   bool avx512_bf16 = false;  // bfloat16 dot products
-  bool dotprod = false;      // ARM: int8 dot products
+  bool neon = false;         // every 64-bit ARM processor
+  bool neon_dotprod = false;  // int8 dot products
 };
 
 inline CpuFeatures cpu_features() {
@@ -35,14 +37,15 @@ inline CpuFeatures cpu_features() {
   found.avx512 = found.avx2 && saves_512 && (b & (1u << 16)) && (b & (1u << 17)) && (b & (1u << 30)) && (b & (1u << 31));
   found.avx512_vnni = found.avx512 && (c & (1u << 11));
   if (leaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
-    found.avx_vnni = found.avx2 && (a & (1u << 4));
+    found.avx2_vnni = found.avx2 && (a & (1u << 4));
     found.avx512_bf16 = found.avx512_vnni && (a & (1u << 5));
   }
 #elif defined(__aarch64__)
+  found.neon = true;
 #if defined(__linux__)
-  found.dotprod = getauxval(AT_HWCAP) & (1u << 20);
+  found.neon_dotprod = getauxval(AT_HWCAP) & (1u << 20);
 #elif defined(__APPLE__)
-  found.dotprod = true;  // every 64-bit Mac has it
+  found.neon_dotprod = true;  // every 64-bit Mac has it
 #endif
 #endif
   return found;

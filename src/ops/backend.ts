@@ -106,6 +106,14 @@ export interface CausalAttentionOptions {
   readonly scale: number
 }
 
+export interface VarlenAttentionOptions {
+  /**
+   * "bf16": q, k, v and the softmax weights may be rounded to bfloat16 before they are multiplied, where that is faster.
+   * Sums stay float32. Default "f32".
+   */
+  readonly factors?: "f32" | "bf16"
+}
+
 /** What a backend says of itself: shown by `isaac doctor`. */
 export interface BackendInfo {
   readonly name: "reference" | "wasm" | "native"
@@ -198,7 +206,15 @@ export interface Backend {
    * Bidirectional attention inside each packed segment and none across: q, k, v [T, heads·headDim], segments
    * cuSeqlens[i] … cuSeqlens[i+1]-1 (cuSeqlens[0] = 0, last = T). softmax(q·kᵀ·scale)·v → [T, heads·headDim].
    */
-  varlenAttention(q: Tensor, k: Tensor, v: Tensor, cuSeqlens: Int32Array, heads: number, scale: number): Tensor
+  varlenAttention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cuSeqlens: Int32Array,
+    heads: number,
+    scale: number,
+    options?: VarlenAttentionOptions,
+  ): Tensor
 
   // ── KV cache ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest"
 import { type Expectation, expectAttention, expectation, expectExact, expectWithin } from "./expectation"
-import { expectError, HEAD_SIZES, numbers, type Rig } from "./rig"
+import { expectError, HEAD_SIZES, numbers, type Rig, wholeNumbers } from "./rig"
 
 /** Every segment by itself, in double. */
 function expectedVarlen(
@@ -45,7 +45,7 @@ function makeCase(cuSeqlens: readonly number[], heads: number, headDim: number, 
 }
 
 export function varlenAttentionTests(rig: Rig): void {
-  const attend = ({ q, k, v, cuSeqlens, heads, headDim }: Case, scale: number, offset = 0) => {
+  const attend = ({ q, k, v, cuSeqlens, heads, headDim }: Case, scale: number, offset = 0, factors?: "bf16") => {
     const shape = [cuSeqlens[cuSeqlens.length - 1], heads * headDim]
     return rig.evaluate((b) =>
       b.varlenAttention(
@@ -55,6 +55,7 @@ export function varlenAttentionTests(rig: Rig): void {
         Int32Array.from(cuSeqlens),
         heads,
         scale,
+        { factors },
       ),
     )
   }
@@ -64,6 +65,63 @@ export function varlenAttentionTests(rig: Rig): void {
     const want = expectedVarlen(q, k, v, cuSeqlens, heads, headDim, scale)
     expectWithin(await attend(c, scale, offset), want, `segments ${cuSeqlens}, ${heads} heads of ${headDim}`)
   }
+
+  // Rounding to bfloat16 is a permission: float32 results are right as well.
+  describe("varlenAttention with bfloat16 factors", () => {
+    /** Half a step between bfloat16 numbers, relative. */
+    const HALF_STEP = 2 ** -9
+    const segments = [0, 1, 3, 6, 11, 28, 63, 128, 193, 450]
+
+    test("equal scores average, every head size", async () => {
+      for (const headDim of HEAD_SIZES) {
+        const { q, k, v, ...rest } = makeCase(segments, 2, headDim)
+        const c = { ...rest, q, k: k.fill(0), v: wholeNumbers(v.length, 5, 8) }
+        const want = expectedVarlen(c.q, c.k, c.v, segments, 2, headDim, 0.1)
+        expectWithin(await attend(c, 0.1, 1, "bf16"), want, `heads of ${headDim}`)
+      }
+    })
+
+    test("whole numbers: only the softmax weights are rounded", async () => {
+      for (const headDim of HEAD_SIZES) {
+        const { q, k, v, ...rest } = makeCase(segments, 3, headDim)
+        const [a, b, c] = [q, k, v].map((x, i) => wholeNumbers(x.length, i + 1, i === 2 ? 8 : 2))
+        const scale = headDim ** -0.5
+        const { want } = expectedVarlen(a, b, c, segments, 3, headDim, scale)
+        const { want: sizes } = expectedVarlen(a, b, c.map(Math.abs), segments, 3, headDim, scale)
+        // Each weight may be off by half a step and what the power of two is off by, and so may their sum.
+        const slack = sizes.map((x) => 2 * (HALF_STEP + 1.5e-4) * x + 1e-5)
+        const got = await attend({ ...rest, q: a, k: b, v: c }, scale, 0, "bf16")
+        expectWithin(got, { want, slack }, `heads of ${headDim}`)
+      }
+    })
+
+    test("fractions", async () => {
+      const c = makeCase(segments, 2, 72, [1, 1, 3])
+      const scale = 72 ** -0.5
+      const { want } = expectedVarlen(c.q, c.k, c.v, segments, 2, 72, scale)
+      // A score is off by a step of the sum of its products' sizes, below 30, a weight by twice that.
+      const slack = want.map(() => 3 * (2 * scale * 30 * 2 * HALF_STEP + 2 * HALF_STEP))
+      expectWithin(await attend(c, scale, 0, "bf16"), { want, slack }, "fractions")
+    })
+
+    test("nothing of one segment reaches another", async () => {
+      const c = makeCase([0, 5, 70, 90], 2, 32)
+      const before = await attend(c, 0.2, 0, "bf16")
+      for (const x of [c.q, c.k, c.v]) x.fill(Number.NaN, 5 * 64, 70 * 64)
+      const after = await attend(c, 0.2, 0, "bf16")
+      expectExact(after.slice(0, 5 * 64), before.slice(0, 5 * 64), "the segment before")
+      expectExact(after.slice(70 * 64), before.slice(70 * 64), "the segment behind")
+      expect(after.slice(5 * 64, 70 * 64).every(Number.isNaN)).toBe(true)
+    })
+
+    test("scores of any size, no tokens, empty segments", async () => {
+      for (const amplitude of [1e4, 1e-30]) {
+        const c = makeCase([0, 17, 17, 100], 1, 16, [amplitude, amplitude, 3])
+        expect((await attend(c, 1, 0, "bf16")).every((x) => Math.abs(x) <= 3.1)).toBe(true)
+      }
+      expect((await attend(makeCase([0, 0], 2, 16), 1, 0, "bf16")).length).toBe(0)
+    })
+  })
 
   describe("varlenAttention", () => {
     test("every head size, segments of all small lengths", async () => {

@@ -16,6 +16,7 @@ import type {
   SourceType,
   StoredType,
   Tensor,
+  VarlenAttentionOptions,
   Weight,
 } from "../backend"
 import {
@@ -50,6 +51,7 @@ import type { Engine } from "./engine"
 import { ACTIVATION_CODE } from "./kernels"
 import { measureLimits } from "./machine-limits"
 import { CpuWeight, createWeight, runEmbed, runLinear, STORED, writeWeight } from "./packed-weight"
+import { hasPairAttention, runPairAttention } from "./pair-attention"
 import { CpuTensor, TensorMemory } from "./tensor-memory"
 
 /** What an exponential costs in multiplications and additions, roughly. */
@@ -274,12 +276,24 @@ export class CpuBackend implements Backend {
     )
   }
 
-  varlenAttention(q: Tensor, k: Tensor, v: Tensor, cuSeqlens: Int32Array, heads: number, scale: number): Tensor {
+  varlenAttention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cuSeqlens: Int32Array,
+    heads: number,
+    scale: number,
+    { factors = "f32" }: VarlenAttentionOptions = {},
+  ): Tensor {
     const [queries, keys, values] = [q, k, v].map((t) => this.open("varlenAttention", t).pointer)
     const { headDim } = checkVarlenAttention(q, k, v, cuSeqlens, heads, scale)
     return this.mem.tensor("varlenAttention", q.shape, (out) => {
       const pointers = { q: queries, k: keys, v: values, out }
-      runVarlenAttention(this.engine, this.mem, pointers, cuSeqlens, heads, headDim, scale)
+      if (factors === "bf16" && hasPairAttention(this.engine, headDim)) {
+        runPairAttention(this.engine, this.mem, { ...pointers, cuSeqlens, heads, headDim, scale })
+      } else {
+        runVarlenAttention(this.engine, this.mem, pointers, cuSeqlens, heads, headDim, scale)
+      }
     })
   }
 

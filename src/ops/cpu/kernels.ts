@@ -50,6 +50,8 @@ export const KERNELS = {
   attend: ATTENTION,
   attend_few: ATTENTION,
   join_ranges: ["partials", "out", "queries", "heads", "headDim"],
+  pack_pairs: ["k", "v", "writes", "heads", "headDim"],
+  attend_pairs: ["q", "out", "queries", "queryCount", "blocks", "heads", "headDim", "scale", "scratch", "scratchSize"],
   argmax: ["x", "out", "width"],
   top_k: ["x", "values", "indices", "width", "k"],
   log_softmax: ["x", "out", "width"],
@@ -91,6 +93,10 @@ export interface KernelSizes {
   readonly queryRows: number
   /** Floats of scratch memory that each thread needs to attend. */
   attentionScratch(headDim: number): number
+  /** Bytes of a head in a block of bfloat16 pairs; 0 where the instruction set does not multiply such pairs. */
+  pairBlockBytes(headDim: number): number
+  /** Floats of scratch memory that each thread needs to attend over them. */
+  pairScratch(headDim: number): number
 }
 
 /** The size functions as the compiled kernels export them. */
@@ -106,6 +112,8 @@ export interface SizeExports {
   kv_block_slack(): number
   query_rows(): number
   attention_scratch(headDim: number): number
+  pair_block_bytes(headDim: number): number
+  pair_scratch(headDim: number): number
 }
 
 export function readSizes(exports: SizeExports): KernelSizes {
@@ -121,5 +129,7 @@ export function readSizes(exports: SizeExports): KernelSizes {
     kvBlockSlack: exports.kv_block_slack(),
     queryRows: exports.query_rows(),
     attentionScratch: (headDim) => exports.attention_scratch(headDim),
+    pairBlockBytes: (headDim) => exports.pair_block_bytes(headDim),
+    pairScratch: (headDim) => exports.pair_scratch(headDim),
   }
 }
