@@ -70,24 +70,24 @@ export function varlenAttentionTests(rig: Rig): void {
   describe("varlenAttention with bfloat16 factors", () => {
     /** Half a step between bfloat16 numbers, relative. */
     const HALF_STEP = 2 ** -9
-    const segments = [0, 1, 3, 6, 11, 28, 63, 128, 193, 450]
+    const segments = [0, 1, 3, 9, 26, 90, 221]
 
     test("equal scores average, every head size", async () => {
       for (const headDim of HEAD_SIZES) {
-        const { q, k, v, ...rest } = makeCase(segments, 2, headDim)
+        const { q, k, v, ...rest } = makeCase(segments, 1, headDim)
         const c = { ...rest, q, k: k.fill(0), v: wholeNumbers(v.length, 5, 8) }
-        const want = expectedVarlen(c.q, c.k, c.v, segments, 2, headDim, 0.1)
+        const want = expectedVarlen(c.q, c.k, c.v, segments, 1, headDim, 0.1)
         expectWithin(await attend(c, 0.1, 1, "bf16"), want, `heads of ${headDim}`)
       }
     })
 
     test("whole numbers: only the softmax weights are rounded", async () => {
       for (const headDim of HEAD_SIZES) {
-        const { q, k, v, ...rest } = makeCase(segments, 3, headDim)
+        const { q, k, v, ...rest } = makeCase(segments, 1, headDim)
         const [a, b, c] = [q, k, v].map((x, i) => wholeNumbers(x.length, i + 1, i === 2 ? 8 : 2))
         const scale = headDim ** -0.5
-        const { want } = expectedVarlen(a, b, c, segments, 3, headDim, scale)
-        const { want: sizes } = expectedVarlen(a, b, c.map(Math.abs), segments, 3, headDim, scale)
+        const { want } = expectedVarlen(a, b, c, segments, 1, headDim, scale)
+        const { want: sizes } = expectedVarlen(a, b, c.map(Math.abs), segments, 1, headDim, scale)
         // Each weight may be off by half a step and what the power of two is off by, and so may their sum.
         const slack = sizes.map((x) => 2 * (HALF_STEP + 1.5e-4) * x + 1e-5)
         const got = await attend({ ...rest, q: a, k: b, v: c }, scale, 0, "bf16")
