@@ -36,6 +36,8 @@ const STORED = [
   { dtype: "bf16", kvDtype: "f32" },
   { dtype: "q8", kvDtype: "f32" },
   { dtype: "q8", kvDtype: "bf16" },
+  { dtype: "q4", kvDtype: "f32" },
+  { dtype: "q4", kvDtype: "bf16" },
 ]
 
 function table(title, head, rows) {

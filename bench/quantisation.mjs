@@ -2,11 +2,12 @@
  * What quantised weights and activations cost in accuracy, for any number of bits and any group: the table of
  * docs/numerics.md, from which q8 was chosen.
  *
- *   npm run build && node bench/quantisation.mjs [--bits 7,8] [--groups 32,64,128] [--pictures 40]
- *     [--only sizes|goldens|tiny] [--weights]
+ *   npm run build && node bench/quantisation.mjs [--bits 7,8] [--groups 32,64,128] [--ranges symmetric,full,searched]
+ *     [--activation-group 64] [--pictures 40] [--only sizes|goldens|tiny] [--weights]
  *
  * Weights and activations are rounded as the scheme says and multiplied as float32, which is the scheme's result but for
- * the rounding of float32 sums; with --weights, activations are left as they are. Everything is compared with the same backend's float32.
+ * the rounding of float32 sums; with --weights, activations are left as they are. Everything is compared with the same
+ * backend's float32. Activations are rounded in groups as large as the weights', or of --activation-group.
  *
  * - Layers of the real size with the weights of the goldens (evenly spread), with normally distributed ones, and with
  *   activations of which one channel in 200 is twenty times as large as the others, as trained decoders have them.
@@ -39,13 +40,17 @@ const { values } = parseArgs({
   options: {
     bits: { type: "string", default: "8,7" },
     groups: { type: "string", default: "32,64,128" },
+    ranges: { type: "string", default: "symmetric" },
+    "activation-group": { type: "string" },
     pictures: { type: "string", default: "40" },
     weights: { type: "boolean", default: false },
     only: { type: "string" },
   },
 })
 const numbersOf = (list) => list.split(",").map(Number)
-const schemes = numbersOf(values.bits).flatMap((bits) => numbersOf(values.groups).map((group) => ({ bits, group })))
+const schemes = numbersOf(values.bits).flatMap((bits) =>
+  numbersOf(values.groups).flatMap((group) => values.ranges.split(",").map((range) => ({ bits, group, range }))),
+)
 
 // ── The scheme ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -57,21 +62,53 @@ function bf16(x) {
   return word[0]
 }
 
-/** Round the rows [rows, K] of `x` in place: groups of whole numbers up to `most` times a scale. */
-function roundRows(x, K, { group, most, scaleOf }) {
+/** Call `fn` with each group of the rows [rows, K] of `x`. */
+function eachGroup(x, K, group, fn) {
   for (let row = 0; row < x.length; row += K) {
-    for (let start = row; start < row + K; start += group) {
-      const end = Math.min(start + group, row + K)
-      let largest = 0
-      for (let i = start; i < end; i++) largest = Math.max(largest, Math.abs(x[i]))
-      const scale = scaleOf(largest / most)
-      if (scale === 0) continue
-      for (let i = start; i < end; i++) {
-        const size = Math.floor(Math.min(Math.abs(x[i] / scale), most) + 0.5)
-        x[i] = Math.sign(x[i]) * size * scale
-      }
-    }
+    for (let start = row; start < row + K; start += group) fn(x.subarray(start, Math.min(start + group, row + K)))
   }
+}
+
+/** To whole numbers least … most times a scale, in place. */
+function roundGroup(x, scale, least, most) {
+  if (scale === 0) return
+  for (let i = 0; i < x.length; i++) {
+    const steps = Math.max(least, Math.min(x[i] / scale, most))
+    x[i] = Math.sign(steps) * Math.floor(Math.abs(steps) + 0.5) * scale
+  }
+}
+
+/** The number that lies farthest from zero, the first of several. */
+const extremeOf = (x) => x.reduce((most, v) => (Math.abs(v) > Math.abs(most) ? v : most), 0)
+
+function roundActivations(x, K, group) {
+  eachGroup(x, K, group, (part) => roundGroup(part, Math.abs(extremeOf(part)) / 127, -127, 127))
+}
+
+/**
+ * How a group of weights finds its scale, for numbers −n … n−1.
+ *   symmetric  the farthest weight is ±(n−1), and −n is not used
+ *   full       the farthest weight is −n, so scales have either sign
+ *   searched   like full, with the scale around it that leaves the least squared error
+ */
+const RANGES = {
+  symmetric: (x, n) => roundGroup(x, bf16(Math.abs(extremeOf(x)) / (n - 1)), 1 - n, n - 1),
+  full: (x, n) => roundGroup(x, bf16(-extremeOf(x) / n), -n, n - 1),
+  searched: (x, n) => {
+    const full = -extremeOf(x) / n
+    let [best, least] = [x, Number.POSITIVE_INFINITY]
+    for (let i = -8; i <= 4; i++) {
+      const tried = x.slice()
+      roundGroup(tried, bf16(full * (1 + i / 40)), -n, n - 1)
+      const error = tried.reduce((sum, v, k) => sum + (v - x[k]) ** 2, 0)
+      if (error < least) [best, least] = [tried, error]
+    }
+    x.set(best)
+  },
+}
+
+function roundWeights(x, K, { bits, group, range }) {
+  eachGroup(x, K, group, (part) => RANGES[range](part, 2 ** (bits - 1)))
 }
 
 /** A backend whose "bf16" weights are quantised by `scheme` (null: kept as float32), and what they are multiplied with. */
@@ -97,9 +134,8 @@ class RoundingBackend extends CpuBackend {
       super.writeWeight(w, firstRow, bytes, source)
       return
     }
-    const { bits, group } = this.scheme
     const numbers = floats(bytes, source)
-    roundRows(numbers, w.shape[1], { group, most: 2 ** (bits - 1) - 1, scaleOf: bf16 })
+    roundWeights(numbers, w.shape[1], this.scheme)
     super.writeWeight(w, firstRow, new Uint8Array(numbers.buffer), "F32")
   }
   linear(x, w, options) {
@@ -107,7 +143,7 @@ class RoundingBackend extends CpuBackend {
     return this.scope(() => {
       const [T, K] = x.shape
       const rows = Float32Array.from(this.memoryOf.floats(x.pointer, T * K))
-      roundRows(rows, K, { group: this.scheme.group, most: 127, scaleOf: (scale) => scale })
+      roundActivations(rows, K, Number(values["activation-group"] ?? this.scheme.group))
       return super.linear(this.upload(rows, x.shape), w, options)
     })
   }
@@ -146,7 +182,7 @@ function distance(a, b) {
 const rows = []
 /** Print one line for each scheme: `columns` is a list of [title, text]. */
 function report(title, scheme, columns) {
-  const name = scheme ? `${scheme.bits} bits, groups of ${scheme.group}` : "float32"
+  const name = scheme ? `${scheme.bits} bits, groups of ${scheme.group}, ${scheme.range}` : "float32"
   rows.push({ title, name, columns })
   if (rows.at(-2)?.title !== title) {
     console.log(`\n${title}\n\n| scheme | ${columns.map(([head]) => head).join(" | ")} |`)
