@@ -5,8 +5,8 @@
 
 struct LimitArgs {
   Arg x;       // limit_read: floats [parts·count]
-  Arg out;     // floats [threads, at least LANES]: a thread's is the operations of a step (limit_multiply, limit_dot)
-  Arg count;   // limit_multiply, limit_dot: steps; limit_read: floats in a part, a multiple of 8·LANES
+  Arg out;     // floats [threads, at least LANES]: a thread's is the operations of a step, but for limit_read
+  Arg count;   // steps; limit_read: floats in a part, a multiple of 8·LANES
 };
 
 // Steps of twelve independent multiply-adds on registers: the arithmetic limit, 24·LANES operations a step.
@@ -46,6 +46,27 @@ ISAAC_KERNEL(limit_dot, LimitArgs) {
   for (int s = 0; s < 12; s++) total += sums[s];
   if (total[0] == 12345) store_ints(a->out.ptr<int32_t>(), total);
   a->out.ptr<float>()[thread] = 12 * 2 * 4 * LANES;
+}
+
+// The same with pairs of bfloat16: 48·LANES operations a step, or none where no instruction multiplies them.
+ISAAC_KERNEL(limit_pairs, LimitArgs) {
+#if ISAAC_HAS_PAIR_DOT
+  vf sums[12] = {};
+  const vu y = load_words(a->x.ptr<const float>()), z = load_words(a->x.ptr<const float>() + LANES);
+  for (int part = first; part < end; part++) {
+    for (int i = a->count.i(); i > 0; i--) {
+      ISAAC_UNROLL
+      for (int s = 0; s < 12; s++) sums[s] = pair_dot(sums[s], y, z);
+    }
+  }
+  vf total = {};
+  for (int s = 0; s < 12; s++) total += sums[s];
+  if (total[0] == 1.5f) store(a->out.ptr<float>(), total);
+  a->out.ptr<float>()[thread] = 12 * 2 * 2 * LANES;
+#else
+  (void)first, (void)end;
+  a->out.ptr<float>()[thread] = 0;
+#endif
 }
 
 // Reads a part from its first byte to its last: the memory limit.

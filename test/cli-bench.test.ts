@@ -130,14 +130,14 @@ describe("isaac bench --profile", () => {
       expect(limits).toBeNull()
       expect(named(decode, causal)).toMatchObject({ bound: null, roofline: null })
     } else {
-      expect(limits!.multiply_gops).toBeGreaterThan(0)
+      expect(limits!.f32_gops).toBeGreaterThan(0)
       expect(limits!.read_gb_s).toBeGreaterThan(0)
       expect(named(decode, causal)).toMatchObject({ bound: "memory", roofline: expect.any(Number) })
     }
   })
 
   const made: ProfileReport = {
-    limits: { multiply_gops: 400, dot_gops: 1500, read_gb_s: 50, read_bytes: 2 ** 28 },
+    limits: { f32_gops: 400, bf16_gops: null, int8_gops: 1500, read_gb_s: 50, read_bytes: 2 ** 28 },
     phases: [
       {
         phase: "decode",
@@ -166,7 +166,9 @@ describe("isaac bench --profile", () => {
       "1 more, below 0.5 % each | 0.3 % | 5.00 ms | 57",
       "outside of operations | ███████████▉ | 49 % | 985 ms",
     ])
-    expect(lines.slice(6).join(" ")).toContain("400 Gop/s of float multiply-adds, 1500 Gop/s of int8 products")
+    expect(lines.slice(6).join(" ")).toContain(
+      "400 Gop/s of f32 multiply-adds, 1500 Gop/s of int8 multiply-adds; reading 50.0 GB/s",
+    )
   })
 
   it("without limits it compares with nothing", () => {

@@ -24,10 +24,13 @@ export function profileText({ limits, phases }: ProfileReport): string {
     "that must be read and written at least.",
   ]
   if (limits) {
+    const { f32_gops: f32, bf16_gops: bf16, int8_gops: int8 } = limits
+    const arithmetic = Object.entries({ f32, bf16, int8 }).flatMap(([factors, gops]) =>
+      gops === null ? [] : [`${formatNumber(gops)} Gop/s of ${factors} multiply-adds`],
+    )
     legend.push(
       "The last column compares an operation with what this machine can do at most, measured beside it:",
-      `  ${formatNumber(limits.multiply_gops)} Gop/s of float multiply-adds, ${formatNumber(limits.dot_gops)} Gop/s of int8 products, ` +
-        `reading ${formatNumber(limits.read_gb_s)} GB/s.`,
+      `  ${arithmetic.join(", ")}; reading ${formatNumber(limits.read_gb_s)} GB/s.`,
       "100 % of arithmetic or memory cannot be faster here, except by doing less; more than 100 % of memory were in a cache.",
     )
   }

@@ -14,9 +14,11 @@ import { type BenchWork, type Phase, runBench } from "./bench-measure"
 export interface ProfileReport {
   /** Of all threads together, measured beside the run; null where the backend has no kernels that measure them. */
   readonly limits: {
-    /** Billions of operations a second: float32 multiply-adds and int8 products, two operations each. */
-    readonly multiply_gops: number
-    readonly dot_gops: number
+    /** Billions of operations a second, two for each multiply-add, by what is multiplied. */
+    readonly f32_gops: number
+    /** Null where no instruction multiplies bfloat16. */
+    readonly bf16_gops: number | null
+    readonly int8_gops: number
     /** Billions of bytes a second, reading so many one after the other. */
     readonly read_gb_s: number
     readonly read_bytes: number
@@ -78,8 +80,9 @@ export async function profileRun(
   return {
     limits: best
       ? {
-          multiply_gops: best.multiply / 1e9,
-          dot_gops: best.dot / 1e9,
+          f32_gops: best.multiply / 1e9,
+          bf16_gops: best.pairs === undefined ? null : best.pairs / 1e9,
+          int8_gops: best.dot / 1e9,
           read_gb_s: best.read / 1e9,
           read_bytes: best.readBytes,
         }
@@ -91,6 +94,7 @@ export async function profileRun(
 function better(a: MachineLimits, b: MachineLimits): MachineLimits {
   return {
     multiply: Math.max(a.multiply, b.multiply),
+    pairs: a.pairs && b.pairs && Math.max(a.pairs, b.pairs),
     dot: Math.max(a.dot, b.dot),
     read: Math.max(a.read, b.read),
     readBytes: a.readBytes,

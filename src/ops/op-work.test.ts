@@ -16,11 +16,11 @@ describe("the work of an operation", () => {
       detail: "10→20 f32",
       multiplyAdds: 3 * 10 * 20,
       bytes: 800 + 4 * 30 + 4 * 60,
-      integer: false,
+      factors: "f32",
     })
     const more = OP_WORK.linear(tensor(3, 10), weight(20, 10, "q8", 230), { bias: tensor(20), residual: tensor(3, 20) })
-    expect(more).toMatchObject({ detail: "10→20 q8", bytes: 230 + 120 + 240 + 80 + 240, integer: true })
-    expect(OP_WORK.linear(tensor(3, 10), weight(20, 10, "bf16", 400), {}).integer).toBe(false)
+    expect(more).toMatchObject({ detail: "10→20 q8", bytes: 230 + 120 + 240 + 80 + 240, factors: "int8" })
+    expect(OP_WORK.linear(tensor(3, 10), weight(20, 10, "bf16", 400), {}).factors).toBe("f32")
   })
 
   it("attention in pictures: each patch with each of its own picture, twice", () => {
@@ -28,6 +28,8 @@ describe("the work of an operation", () => {
     const found = OP_WORK.varlenAttention(q, k, v, Int32Array.of(0, 2, 5), 3, 1)
     expect(found).toMatchObject({ multiplyAdds: 2 * (4 + 9) * 24, bytes: 4 * 5 * 24 * 4 })
     expect(found.detail).toBe("in each picture, 3 heads of 8")
+    expect(found.factors).toBe("f32")
+    expect(OP_WORK.varlenAttention(q, k, v, Int32Array.of(0, 5), 3, 1, { factors: "bf16" }).factors).toBe("bf16")
   })
 
   it("causal attention: each token with all up to itself; what the cache holds of its sequence is read", () => {

@@ -25,8 +25,8 @@ export interface OpWork {
   readonly multiplyAdds: number
   /** What must be read and written, once, were nothing in a cache. */
   readonly bytes: number
-  /** Whether the multiply-adds are of whole numbers. */
-  readonly integer: boolean
+  /** What is multiplied; bf16 where the operation may round to it. */
+  readonly factors: "f32" | "bf16" | "int8"
 }
 
 /** What only keeps the books: views, scopes, memory. Its time is told with that of the model's own code. */
@@ -39,11 +39,13 @@ type Bookkeeping =
   | "memory"
   | "dispose"
   | "loadWeight"
+  | "mapWeight"
   | "createWeight"
   | "writeWeight"
   | "readWeight"
   | "createKv"
   | "kvLength"
+  | "mapWeight"
   | "kvGrowth"
 
 export type Operation = Exclude<keyof Backend, Bookkeeping>
@@ -64,11 +66,11 @@ const bytesOf = (...tensors: readonly (Tensor | undefined)[]) =>
 /** `perNumber` multiply-adds for each number of x, which is read, as `others` are, and written in the same size. */
 function elementwise(kind: OperationKind, detail: string, perNumber: number, x: Tensor, ...others: Tensor[]): OpWork {
   const multiplyAdds = perNumber * sizeOf(x.shape)
-  return { kind, detail, multiplyAdds, bytes: bytesOf(x, ...others) + bytesOf(x), integer: false }
+  return { kind, detail, multiplyAdds, bytes: bytesOf(x, ...others) + bytesOf(x), factors: "f32" }
 }
 
 function copy(detail: string, bytes: number, kind: OperationKind = "copy"): OpWork {
-  return { kind, detail, multiplyAdds: 0, bytes, integer: false }
+  return { kind, detail, multiplyAdds: 0, bytes, factors: "f32" }
 }
 
 /** Pairs of a query and a key that it sees. */
@@ -89,7 +91,7 @@ export const OP_WORK: { readonly [K in Operation]: (...args: Parameters<Backend[
       detail: `${inner}→${out} ${stored}`,
       multiplyAdds: rows * inner * out,
       bytes: bytes + bytesOf(x, bias, residual) + rows * out * FLOAT,
-      integer: stored === "q8" || stored === "q4",
+      factors: stored === "q8" || stored === "q4" ? "int8" : "f32",
     }
   },
   layerNorm: (x, weight, bias) => elementwise("norm", `layerNorm ${weight.shape[0]}`, 4, x, weight, bias),
@@ -104,7 +106,7 @@ export const OP_WORK: { readonly [K in Operation]: (...args: Parameters<Backend[
     const row = x.shape[0] === 0 ? 0 : bytesOf(x) / x.shape[0]
     return copy("gatherRows", index.length * (4 + 2 * row))
   },
-  varlenAttention: (q, k, v, cuSeqlens, heads) => {
+  varlenAttention: (q, k, v, cuSeqlens, heads, _scale, { factors = "f32" } = {}) => {
     let scores = 0
     for (let i = 1; i < cuSeqlens.length; i++) scores += (cuSeqlens[i] - cuSeqlens[i - 1]) ** 2
     const width = q.shape[1]
@@ -113,7 +115,7 @@ export const OP_WORK: { readonly [K in Operation]: (...args: Parameters<Backend[
       detail: `in each picture, ${heads} heads of ${width / heads}`,
       multiplyAdds: 2 * scores * width,
       bytes: bytesOf(q, k, v) + bytesOf(q),
-      integer: false,
+      factors,
     }
   },
   causalAttention: (q, k, v, { kv, sequences }) => {
@@ -126,7 +128,7 @@ export const OP_WORK: { readonly [K in Operation]: (...args: Parameters<Backend[
       detail: `causal, ${width / headDim}/${kvHeads} heads of ${headDim}, ${stored}`,
       multiplyAdds: 2 * causalScores(sequences) * width,
       bytes: bytesOf(q, k, v) + bytesOf(q) + cached * tokenBytes,
-      integer: false,
+      factors: "f32",
     }
   },
   kvCommit: () => copy("kvCommit", 0, "kv"),

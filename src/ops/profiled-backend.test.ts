@@ -55,7 +55,7 @@ describe("a watched backend", () => {
 
   it("lists what took longest first", () => {
     const totals = new OperationTotals()
-    const work = { kind: "norm", multiplyAdds: 1, bytes: 2, integer: false } as const
+    const work = { kind: "norm", multiplyAdds: 1, bytes: 2, factors: "f32" } as const
     totals.add({ ...work, detail: "a" }, 1)
     totals.add({ ...work, detail: "b" }, 5)
     totals.add({ ...work, detail: "a" }, 2)

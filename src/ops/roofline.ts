@@ -6,6 +6,8 @@ import type { OperationTotal } from "./profiled-backend"
 export interface MachineLimits {
   /** Operations of float32 multiply-adds, two each. */
   readonly multiply: number
+  /** The same with factors of bfloat16; undefined where no instruction multiplies them. */
+  readonly pairs?: number
   /** Operations of int8 dot products, two for each product. */
   readonly dot: number
   /** Bytes read, one after the other. */
@@ -23,10 +25,11 @@ export interface Roofline {
 
 /** Undefined for an operation without work or bytes. */
 export function rooflineOf(
-  { multiplyAdds, bytes, integer, ms }: Pick<OperationTotal, "multiplyAdds" | "bytes" | "integer" | "ms">,
+  { multiplyAdds, bytes, factors, ms }: Pick<OperationTotal, "multiplyAdds" | "bytes" | "factors" | "ms">,
   limits: MachineLimits,
 ): Roofline | undefined {
-  const arithmetic = (2 * multiplyAdds) / (integer ? limits.dot : limits.multiply)
+  const { multiply, dot, pairs = multiply } = limits
+  const arithmetic = (2 * multiplyAdds) / { f32: multiply, bf16: pairs, int8: dot }[factors]
   const memory = bytes / limits.read
   const least = Math.max(arithmetic, memory)
   if (least === 0 || ms === 0) return undefined

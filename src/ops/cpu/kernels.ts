@@ -57,6 +57,7 @@ export const KERNELS = {
   log_softmax: ["x", "out", "width"],
   limit_multiply: ["x", "out", "count"],
   limit_dot: ["x", "out", "count"],
+  limit_pairs: ["x", "out", "count"],
   limit_read: ["x", "out", "count"],
 } as const
 

@@ -14,7 +14,7 @@ const READ_PARTS = 1024
 /** Memory of the loops that stay in registers, and of what they tell. */
 const SMALL_BYTES = 16 << 10
 
-/** @param budgetMs time for each of the three loops. Throws aborted, worker_lost, out_of_memory. */
+/** @param budgetMs time for each of the loops. Throws aborted, worker_lost, out_of_memory. */
 export function measureLimits(engine: Engine, memory: TensorMemory, budgetMs: number): MachineLimits {
   return memory.borrow((borrowed) => {
     const x = borrowed.bytes(SMALL_BYTES, "limits: numbers")
@@ -22,13 +22,14 @@ export function measureLimits(engine: Engine, memory: TensorMemory, budgetMs: nu
     const parts = PARTS_PER_THREAD * engine.threads
 
     /** Operations a second of a loop on registers, which tells how many a step has. */
-    const onRegisters = (kernel: "limit_multiply" | "limit_dot") => {
+    const onRegisters = (kernel: "limit_multiply" | "limit_pairs" | "limit_dot") => {
       engine.floats(out, engine.threadNumbers).fill(0)
       const seconds = fastest(budgetMs, () => engine.run(kernel, { x, out, count: STEPS }, parts, 1e12))
       return (parts * STEPS * Math.max(...engine.floats(out, engine.threadNumbers))) / seconds
     }
     engine.floats(x, SMALL_BYTES / 4).fill(1)
     const multiply = onRegisters("limit_multiply")
+    const pairs = onRegisters("limit_pairs") || undefined
     engine.bytes(x, SMALL_BYTES).fill(1)
     const dot = onRegisters("limit_dot")
 
@@ -37,7 +38,7 @@ export function measureLimits(engine: Engine, memory: TensorMemory, budgetMs: nu
     engine.bytes(pointer, bytes).fill(1)
     const count = bytes / 4 / READ_PARTS
     const seconds = fastest(budgetMs, () => engine.run("limit_read", { x: pointer, out, count }, READ_PARTS, 1e9))
-    return { multiply, dot, read: bytes / seconds, readBytes: bytes }
+    return { multiply, pairs, dot, read: bytes / seconds, readBytes: bytes }
   })
 }
 
