@@ -164,7 +164,7 @@ napi_value create(napi_env env, napi_callback_info info) {
     for (int k = 0; k < engine->set->kernel_count; k++) {
       if (kernel == engine->set->kernels[k].name) function = engine->set->kernels[k].function;
     }
-    if (!function) return fail(env, "unavailable", "the addon has no kernel " + kernel);
+    if (!function) return fail(env, "unavailable", "it has no kernel " + kernel + ": it was built from other sources, build it again");
     engine->kernels.push_back(function);
   }
 

@@ -3,6 +3,7 @@
 import { IsaacError } from "../errors"
 import {
   type Backend,
+  isPackedSource,
   type NumberType,
   Q8_PANEL,
   type SourceType,
@@ -13,7 +14,7 @@ import {
 import { type Checkpoint, packedTypeOfTensors } from "../weights/checkpoint"
 import type { IsaacConfig } from "./config"
 import type { DecoderLayerWeights } from "./decoder"
-import { storedAs } from "./memory-plan"
+import { keptAs } from "./memory-plan"
 import { checkParameters, EMBEDDING, LM_HEAD } from "./parameters"
 import { requireFinite, rowBlocks } from "./row-blocks"
 import type { LayerNorm, Linear, VisionLayerWeights } from "./vision-encoder"
@@ -105,7 +106,13 @@ export async function loadWeights(
       } else {
         const { dtype, shape } = checkpoint.tensors.get(name)!
         const source = dtype as SourceType
-        const keep = kind === "exact" ? "f32" : stored === "auto" ? storedAs(source) : stored
+        const keep = keptAs(name, kind, source, stored)
+        const mapped = mapWeight(backend, checkpoint, name)
+        if (mapped) {
+          matrices.set(name, mapped)
+          report(name, mapped.bytes)
+          continue
+        }
         const weight = backend.createWeight([shape[0], shape[1]], keep)
         matrices.set(name, weight)
         for await (const { first, bytes } of rowBlocks(checkpoint, name, Q8_PANEL, signal)) {
@@ -119,6 +126,16 @@ export async function loadWeights(
     backend.free(...matrices.values(), ...vectors.values())
     throw error
   }
+}
+
+/** A packed matrix left in its file, where the backend can and the file is one of this machine. */
+function mapWeight(backend: Backend, checkpoint: Checkpoint, name: string): Weight | undefined {
+  const { dtype, shape } = checkpoint.tensors.get(name)!
+  if (!backend.mapWeight || !isPackedSource(dtype)) return undefined
+  const place = checkpoint.place(name)
+  // Files of other writers may begin anywhere.
+  if (!place || place.offset % 64 !== 0) return undefined
+  return backend.mapWeight(place, dtype, [shape[0], shape[1]])
 }
 
 /** Free what `loadWeights` made. */

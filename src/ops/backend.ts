@@ -30,6 +30,13 @@ export interface Tensor {
 /** How a weight matrix is kept. Activations are f32 whatever it is. */
 export type StoredType = "f32" | "bf16" | "q8" | "q4"
 
+/** Where bytes begin in a file of this machine, and how long that is. */
+export interface FilePlace {
+  readonly path: string
+  readonly fileBytes: number
+  readonly offset: number
+}
+
 /** A linear layer's weight, [out, in], in whatever layout the backend packed it; only this backend can use it. */
 export interface Weight {
   readonly shape: readonly [out: number, in_: number]
@@ -168,6 +175,12 @@ export interface Backend {
    * that type only), whose numbers and scales are checked: not_finite, bad_input.
    */
   writeWeight(w: Weight, firstRow: number, bytes: Uint8Array, source: SourceType): void
+  /**
+   * A weight whose panels lie in a file, as `writeWeight` takes them: mapped into memory, where they are read when they
+   * are first needed, instead of copied. Only where a backend can. They are checked; the file must not be changed by
+   * others as long as the weight lives. Throws io, and what writeWeight throws for damaged panels.
+   */
+  mapWeight?(place: FilePlace, source: PackedSource, shape: readonly [number, number]): Weight
   /**
    * The panels of a q8 or q4 weight, `packedBytes` in all: the same bytes on every backend. `loadWeight` takes them back
    * as "Q8" or "Q4". Throws unsupported for other storage types.

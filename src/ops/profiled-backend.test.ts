@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { OperationTotals, profiledBackend } from "./profiled-backend"
+import { OperationLog, profiledBackend } from "./profiled-backend"
 import { createReferenceBackend } from "./reference"
 
 const floats = (...values: number[]) => new Uint8Array(Float32Array.from(values).buffer)
@@ -7,9 +7,9 @@ const floats = (...values: number[]) => new Uint8Array(Float32Array.from(values)
 describe("a watched backend", () => {
   it("computes what the backend computes, and adds calls up by shape", async () => {
     const { backend, record } = profiledBackend(createReferenceBackend())
-    const totals = new OperationTotals()
+    const log = new OperationLog()
     const w = backend.loadWeight(floats(1, 2, 3, 4), "F32", [2, 2], "f32")
-    record(totals)
+    record(log)
     const x = backend.upload(Float32Array.of(1, 1), [1, 2])
     const y = backend.linear(backend.linear(x, w), w, { residual: x })
     record(undefined)
@@ -18,7 +18,7 @@ describe("a watched backend", () => {
     expect([...(await backend.read(unwatched))]).toEqual([3, 7])
     expect(backend.info.name).toBe("reference")
 
-    const list = totals.list()
+    const list = log.totals()
     expect(list.map(({ kind, detail, calls }) => [kind, detail, calls]).sort()).toEqual([
       ["copy", "upload", 1],
       ["linear", "2→2 f32", 2],
@@ -32,11 +32,11 @@ describe("a watched backend", () => {
 
   it("keeps what the backend throws, and does not count it", async () => {
     const { backend, record } = profiledBackend(createReferenceBackend())
-    const totals = new OperationTotals()
-    record(totals)
+    const log = new OperationLog()
+    record(log)
     const x = backend.upload(Float32Array.of(1, 2), [1, 2])
     expect(() => backend.add(x, backend.upload(Float32Array.of(1), [1]))).toThrow("[1, 2]")
-    expect(totals.list().map(({ detail }) => detail)).toEqual(["upload"])
+    expect(log.totals().map(({ detail }) => detail)).toEqual(["upload"])
     await backend.dispose()
   })
 
@@ -54,12 +54,12 @@ describe("a watched backend", () => {
   })
 
   it("lists what took longest first", () => {
-    const totals = new OperationTotals()
+    const log = new OperationLog()
     const work = { kind: "norm", multiplyAdds: 1, bytes: 2, factors: "f32" } as const
-    totals.add({ ...work, detail: "a" }, 1)
-    totals.add({ ...work, detail: "b" }, 5)
-    totals.add({ ...work, detail: "a" }, 2)
-    expect(totals.list()).toEqual([
+    log.add(() => ({ ...work, detail: "a" }), 1)
+    log.add(() => ({ ...work, detail: "b" }), 5)
+    log.add(() => ({ ...work, detail: "a" }), 2)
+    expect(log.totals()).toEqual([
       { ...work, detail: "b", calls: 1, ms: 5 },
       { ...work, detail: "a", multiplyAdds: 2, bytes: 4, calls: 2, ms: 3 },
     ])

@@ -9,33 +9,38 @@ export interface OperationTotal extends OpWork {
   readonly ms: number
 }
 
-/** Adds calls up, by what they are. */
-export class OperationTotals {
-  readonly #totals = new Map<string, OperationTotal>()
+/** Calls and their times. What a call is gets worked out when somebody asks: it takes as long as a small operation. */
+export class OperationLog {
+  readonly #calls: { readonly work: () => OpWork; readonly ms: number }[] = []
 
-  add(work: OpWork, ms: number): void {
-    const key = `${work.kind} ${work.detail}`
-    const so = this.#totals.get(key)
-    this.#totals.set(key, {
-      ...work,
-      multiplyAdds: work.multiplyAdds + (so?.multiplyAdds ?? 0),
-      bytes: work.bytes + (so?.bytes ?? 0),
-      calls: 1 + (so?.calls ?? 0),
-      ms: ms + (so?.ms ?? 0),
-    })
+  add(work: () => OpWork, ms: number): void {
+    this.#calls.push({ work, ms })
   }
 
-  /** The longest first. */
-  list(): OperationTotal[] {
-    return [...this.#totals.values()].sort((a, b) => b.ms - a.ms)
+  /** Calls added up by what they are, the longest first. */
+  totals(): OperationTotal[] {
+    const totals = new Map<string, OperationTotal>()
+    for (const { work, ms } of this.#calls) {
+      const one = work()
+      const key = `${one.kind} ${one.detail}`
+      const so = totals.get(key)
+      totals.set(key, {
+        ...one,
+        multiplyAdds: one.multiplyAdds + (so?.multiplyAdds ?? 0),
+        bytes: one.bytes + (so?.bytes ?? 0),
+        calls: 1 + (so?.calls ?? 0),
+        ms: ms + (so?.ms ?? 0),
+      })
+    }
+    return [...totals.values()].sort((a, b) => b.ms - a.ms)
   }
 }
 
 export interface ProfiledBackend {
   /** The same backend; its operations are watched. */
   readonly backend: Backend
-  /** Where operations are added up from now on; undefined: they are not timed. */
-  record(into: OperationTotals | undefined): void
+  /** Where operations are noted from now on; undefined: they are not timed. */
+  record(into: OperationLog | undefined): void
 }
 
 /**
@@ -43,7 +48,7 @@ export interface ProfiledBackend {
  * when they return, as on the cpu backends.
  */
 export function profiledBackend(backend: Backend): ProfiledBackend {
-  let totals: OperationTotals | undefined
+  let log: OperationLog | undefined
   const members = new Map<string | symbol, unknown>()
 
   /** A method of the backend, bound to it since it may have private parts; watched if it is an operation. */
@@ -56,11 +61,11 @@ export function profiledBackend(backend: Backend): ProfiledBackend {
       : undefined
     if (!describe) return bound
     return (...args: unknown[]) => {
-      if (!totals) return bound(...args)
+      if (!log) return bound(...args)
       const start = performance.now()
       const result = bound(...args)
       const ms = performance.now() - start
-      totals.add(describe(...args), ms)
+      log.add(() => describe(...args), ms)
       return result
     }
   }
@@ -75,8 +80,8 @@ export function profiledBackend(backend: Backend): ProfiledBackend {
       return members.get(name)
     },
   })
-  const record = (into: OperationTotals | undefined) => {
-    totals = into
+  const record = (into: OperationLog | undefined) => {
+    log = into
   }
   return { backend: watched, record }
 }

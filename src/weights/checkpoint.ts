@@ -6,7 +6,7 @@
  */
 
 import { IsaacError, plainText, shown } from "../errors"
-import { isPacked, PACKED, type PackedSource, type PackedType, packedTypeOf } from "../ops/backend"
+import { type FilePlace, PACKED, type PackedSource, type PackedType } from "../ops/backend"
 import { canonicalName, canonicalShape, compareNames } from "./checkpoint-names"
 import { readConversion } from "./conversion"
 import { readSafetensorsHeader, type SafetensorsType, type TensorInfo, toFloat32 } from "./safetensors"
@@ -52,18 +52,17 @@ export interface Checkpoint {
   read(name: string): Promise<TensorBytes>
   /** `length` stored bytes of a tensor from `offset` on: for tensors that are not wanted in memory whole. */
   readPart(name: string, offset: number, length: number): Promise<Uint8Array>
+  /** Where a tensor's bytes lie in a file of this machine; undefined where they come from elsewhere. */
+  place(name: string): FilePlace | undefined
   /** Whether two tensors have the same dtype, shape and bytes; reads both in pieces and stops at a difference. */
   sameTensor(a: string, b: string): Promise<boolean>
   close(): Promise<void>
 }
 
-/** What matrices are packed as; undefined where all tensors are plain numbers. */
+/** What matrices are packed as: q4 where some of them are; undefined where all tensors are plain numbers. */
 export function packedTypeOfTensors(tensors: ReadonlyMap<string, { readonly dtype: string }>): PackedType | undefined {
-  for (const { dtype } of tensors.values()) {
-    const packed = packedTypeOf(dtype)
-    if (packed !== undefined) return packed
-  }
-  return undefined
+  const dtypes = new Set(Array.from(tensors.values(), ({ dtype }) => dtype))
+  return dtypes.has("Q4") ? "q4" : dtypes.has("Q8") ? "q8" : undefined
 }
 
 const SINGLE = "model.safetensors"
@@ -114,7 +113,6 @@ export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
       const plainBytes = [...header.tensors.values()].filter(({ dtype }) => dtype === "U8")
       const sizes = new Map(plainBytes.map(({ name, bytes }) => [name, bytes]))
       const conversion = readConversion(header.metadata, sizes, source.name)
-      const packedSource = conversion && isPacked(conversion.stored) ? PACKED[conversion.stored].source : undefined
       for (const info of header.tensors.values()) {
         const other = fileOf.get(info.name)
         if (other !== undefined) {
@@ -133,9 +131,9 @@ export async function openCheckpoint(files: FileSet): Promise<Checkpoint> {
             `${files.name}: ${shown(twin.storedName)} and ${shown(info.name)} are two names of one tensor, ${list([name])}`,
           )
         }
-        const packed = conversion?.shapes.get(info.name)
-        const shape = packed ?? canonicalShape(name, info.shape)
-        const dtype = packed && packedSource ? packedSource : info.dtype
+        const packed = conversion?.packed.get(info.name)
+        const shape = packed?.shape ?? canonicalShape(name, info.shape)
+        const dtype = packed ? PACKED[packed.stored].source : info.dtype
         tensors.set(name, { name, storedName: info.name, file, dtype, shape, bytes: info.bytes })
         places.set(name, { source, info })
       }
@@ -205,6 +203,10 @@ function checkpoint(
     ...parts,
     read,
     readPart,
+    place(tensor) {
+      const { source, info } = place(tensor)
+      return source.path === undefined ? undefined : { path: source.path, fileBytes: source.size, offset: info.offset }
+    },
     expectNames(needed, optional) {
       const { missing, leftOver } = compareNames(needed, optional, parts.tensors.keys())
       const complaints: string[] = []

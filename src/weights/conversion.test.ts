@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { packedBytes, Q4_ARITHMETIC, Q8_ARITHMETIC } from "../ops/backend"
+import { packedBytes, Q8_ARITHMETIC } from "../ops/backend"
 import { openCheckpoint } from "./checkpoint"
 import { type Conversion, conversionMetadata } from "./conversion"
 import { encodeSafetensors, type TensorData } from "./safetensors"
@@ -15,7 +15,7 @@ const packed = (length = packedBytes(SHAPE, "q8")): TensorData => ({
 const norm: TensorData = { shape: [2], data: Float32Array.of(1, 2) }
 const conversion = (changes: Partial<Conversion> = {}): Conversion => ({
   stored: "q8",
-  shapes: new Map([[EMBEDDING, SHAPE]]),
+  packed: new Map([[EMBEDDING, { shape: SHAPE, stored: "q8" }]]),
   same: new Map([[HEAD, EMBEDDING]]),
   source: "abc",
   ...changes,
@@ -52,14 +52,32 @@ describe("a converted checkpoint", () => {
     await expect(checkpoint.readPart(EMBEDDING, bytes.length - 1, 2)).rejects.toMatchObject({ code: "internal" })
   })
 
-  it("of q4 has its own bytes and words", async () => {
-    const bytes = packed(packedBytes(SHAPE, "q4"))
-    const tensors = { [EMBEDDING]: bytes }
-    const metadata = conversionMetadata(conversion({ stored: "q4" }))
-    expect(metadata).toMatchObject({ "isaac.stored": "q4", "isaac.arithmetic": Q4_ARITHMETIC })
-    const checkpoint = await open(metadata, tensors)
-    expect(checkpoint.tensors.get(HEAD)).toMatchObject({ dtype: "Q4", shape: [40, 130], bytes: bytes.data.length })
-    for (const changes of [{ "isaac.stored": "q8", "isaac.arithmetic": Q8_ARITHMETIC }, { "isaac.stored": "bf16" }]) {
+  it("of q4 has its own bytes and words, and names its matrices of q8", async () => {
+    const other = "model.x.weight"
+    const tensors = { [EMBEDDING]: packed(packedBytes(SHAPE, "q4")), [other]: packed() }
+    const matrices = new Map([
+      [EMBEDDING, { shape: SHAPE, stored: "q4" as const }],
+      [other, { shape: SHAPE, stored: "q8" as const }],
+    ])
+    const metadata = conversionMetadata(conversion({ stored: "q4", packed: matrices }))
+    expect(metadata).toMatchObject({
+      "isaac.stored": "q4",
+      "isaac.arithmetic": expect.stringMatching(/^q4: weights 4 bits.*; q8: weights 7 bits/),
+      "isaac.types": `{"${other}":"q8"}`,
+    })
+    const { tensors: found } = await open(metadata, tensors)
+    const bytes = packedBytes(SHAPE, "q4")
+    expect(found.get(HEAD)).toMatchObject({ dtype: "Q4", shape: [40, 130], bytes })
+    expect(found.get(other)).toMatchObject({ dtype: "Q8", shape: [40, 130], bytes: packedBytes(SHAPE, "q8") })
+    for (const changes of [
+      { "isaac.types": undefined },
+      { "isaac.types": "[]" },
+      { "isaac.types": `{"${other}":"bf16"}` },
+      { "isaac.types": `{"${other}":4}` },
+      { "isaac.types": `{"${other}":"q8","${EMBEDDING}":"q8"}` },
+      { "isaac.stored": "q8", "isaac.arithmetic": Q8_ARITHMETIC },
+      { "isaac.stored": "bf16" },
+    ]) {
       await expect(open({ ...metadata, ...changes }, tensors)).rejects.toMatchObject({ code: "bad_checkpoint" })
     }
     const foreign = open({ ...metadata, "isaac.arithmetic": Q8_ARITHMETIC }, tensors)
@@ -81,7 +99,7 @@ describe("a converted checkpoint", () => {
       "isaac.same": `{"${HEAD}":"${EMBEDDING}"}`,
       "isaac.source": "abc",
     })
-    const plain = conversion({ stored: "bf16", shapes: new Map(), same: new Map(), source: undefined })
+    const plain = conversion({ stored: "bf16", packed: new Map(), same: new Map(), source: undefined })
     expect(conversionMetadata(plain)).toEqual({ "isaac.stored": "bf16", "isaac.layout": "1" })
   })
 

@@ -8,6 +8,7 @@
  *     isaac.layout       version of all this, and of the packed bytes
  *     isaac.arithmetic   what a packed number means, see PACKED
  *     isaac.shapes       {"name": [out, in], …} of every packed tensor
+ *     isaac.types        {"name": "q8", …}: packed tensors that are not of the type `isaac.stored`
  *     isaac.same         {"name": "other name", …}: tensors that are not stored because another has the same numbers
  *     isaac.source       fingerprint of the weights that it was made from
  */
@@ -20,26 +21,42 @@ export const LAYOUT_VERSION = "1"
 
 export type ConvertedType = PackedType | "bf16"
 
+export interface PackedMatrix {
+  readonly shape: readonly [out: number, in_: number]
+  readonly stored: PackedType
+}
+
 export interface Conversion {
+  /** Of most of the matrices. */
   readonly stored: ConvertedType
-  /** Shapes of the packed tensors, by name. */
-  readonly shapes: ReadonlyMap<string, readonly [out: number, in_: number]>
+  /** The packed tensors, by name. */
+  readonly packed: ReadonlyMap<string, PackedMatrix>
   /** Tensors that are not stored → which one has their numbers. */
   readonly same: ReadonlyMap<string, string>
   readonly source: string | undefined
 }
 
-export function conversionMetadata({ stored, shapes, same, source }: Conversion): Record<string, string> {
+export function conversionMetadata({ stored, packed, same, source }: Conversion): Record<string, string> {
+  const all = [...packed]
+  const others = all.filter(([, matrix]) => matrix.stored !== stored)
   return {
     "isaac.stored": stored,
     "isaac.layout": LAYOUT_VERSION,
     ...(isPacked(stored) && {
-      "isaac.arithmetic": PACKED[stored].arithmetic,
-      "isaac.shapes": JSON.stringify(Object.fromEntries(shapes)),
+      "isaac.arithmetic": arithmeticOf(stored),
+      "isaac.shapes": JSON.stringify(Object.fromEntries(all.map(([name, { shape }]) => [name, shape]))),
+    }),
+    ...(others.length > 0 && {
+      "isaac.types": JSON.stringify(Object.fromEntries(others.map(([name, matrix]) => [name, matrix.stored]))),
     }),
     ...(same.size > 0 && { "isaac.same": JSON.stringify(Object.fromEntries(same)) }),
     ...(source !== undefined && { "isaac.source": source }),
   }
+}
+
+/** What the numbers of a conversion mean: one to q4 has matrices of q8 too. */
+export function arithmeticOf(stored: PackedType): string {
+  return stored === "q4" ? `q4: ${PACKED.q4.arithmetic}; q8: ${PACKED.q8.arithmetic}` : PACKED.q8.arithmetic
 }
 
 /**
@@ -68,30 +85,32 @@ export function readConversion(
   if (!isPacked(stored) && stored !== "bf16") throw unknown(`to ${JSON.stringify(stored)}`)
   if (layout !== LAYOUT_VERSION)
     throw unknown(`with layout ${JSON.stringify(layout)}; layout ${LAYOUT_VERSION} is known`)
-  if (isPacked(stored) && arithmetic !== PACKED[stored].arithmetic) {
-    throw unknown(`with the arithmetic ${JSON.stringify(arithmetic)}; "${PACKED[stored].arithmetic}" is known`)
+  if (isPacked(stored) && arithmetic !== arithmeticOf(stored)) {
+    throw unknown(`with the arithmetic ${JSON.stringify(arithmetic)}; "${arithmeticOf(stored)}" is known`)
   }
 
   // 2. Does it fit the tensors that are there?
   const bad = (what: string) =>
     new IsaacError("bad_checkpoint", `${file}: ${what}. The file is damaged; convert the original checkpoint again.`)
-  const shapes = new Map<string, readonly [number, number]>()
+  const types = parseObject(own("isaac.types"), "isaac.types", bad)
+  const packed = new Map<string, PackedMatrix>()
   for (const [name, shape] of Object.entries(parseObject(own("isaac.shapes"), "isaac.shapes", bad))) {
     const stated = `isaac.shapes says ${JSON.stringify(shape)} of "${name}"`
     if (!isMatrixShape(shape)) throw bad(`${stated}, which is no shape of a matrix`)
     const bytes = storedBytes.get(name)
     if (bytes === undefined) throw bad(`${stated}, but the file has no such U8 tensor`)
-    if (!isPacked(stored)) throw bad(`${stated}, but matrices kept as ${stored} are not packed`)
-    const needed = packedBytes(shape, stored)
-    if (bytes !== needed) throw bad(`${stated}, which takes ${needed} bytes as ${stored}, but ${bytes} are stored`)
-    shapes.set(name, shape)
+    const type = Object.hasOwn(types, name) ? types[name] : stored
+    if (typeof type !== "string" || !isPacked(type)) throw bad(`${stated}, but it is kept as ${JSON.stringify(type)}`)
+    const needed = packedBytes(shape, type)
+    if (bytes !== needed) throw bad(`${stated}, which takes ${needed} bytes as ${type}, but ${bytes} are stored`)
+    packed.set(name, { shape, stored: type })
   }
   const same = new Map<string, string>()
   for (const [name, other] of Object.entries(parseObject(own("isaac.same"), "isaac.same", bad))) {
     if (typeof other !== "string") throw bad(`isaac.same says ${JSON.stringify(other)} of "${name}"`)
     same.set(name, other)
   }
-  return { stored, shapes, same, source: own("isaac.source") }
+  return { stored, packed, same, source: own("isaac.source") }
 }
 
 function parseObject(

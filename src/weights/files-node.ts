@@ -36,6 +36,7 @@ export async function openFile(path: string): Promise<ByteSource> {
   return {
     name: path,
     size: info.size,
+    path,
     async read(offset, length) {
       if (offset < 0 || length < 0 || offset + length > info.size) {
         throw new IsaacError("io", `${path}: bytes ${offset}…${offset + length} asked, the file has ${info.size}`)

@@ -7,6 +7,8 @@ export interface ByteSource {
   /** For messages: a path or address. */
   readonly name: string
   readonly size: number
+  /** Path of an ordinary file of this machine, for who can map it into memory. */
+  readonly path?: string
   /** Bytes offset … offset+length-1; fewer than asked is an error of the source. */
   read(offset: number, length: number): Promise<Uint8Array>
   close(): Promise<void>

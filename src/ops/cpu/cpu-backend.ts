@@ -50,7 +50,8 @@ import { CpuKvCache, runCausalAttention, runVarlenAttention } from "./attention"
 import type { Engine } from "./engine"
 import { ACTIVATION_CODE } from "./kernels"
 import { measureLimits } from "./machine-limits"
-import { CpuWeight, createWeight, runEmbed, runLinear, STORED, writeWeight } from "./packed-weight"
+import { MappedFiles } from "./mapped-files"
+import { CpuWeight, createWeight, mapWeight, runEmbed, runLinear, STORED, writeWeight } from "./packed-weight"
 import { hasPairAttention, runPairAttention } from "./pair-attention"
 import { CpuTensor, TensorMemory } from "./tensor-memory"
 
@@ -61,11 +62,25 @@ export class CpuBackend implements Backend {
   readonly info: BackendInfo
   private readonly mem: TensorMemory
   private readonly caches = new Set<CpuKvCache>()
+  private readonly files: MappedFiles
+  /** Bytes of weights in files, now and at most. */
+  private mapped = 0
+  private mostMapped = 0
+  readonly mapWeight?: Backend["mapWeight"]
 
   constructor(private readonly engine: Engine) {
     const { name, isa, threads, memoryLimit } = engine
     this.info = Object.freeze({ name, isa, threads, stored: STORED, memoryLimit })
     this.mem = new TensorMemory(engine)
+    this.files = new MappedFiles(engine)
+    if (engine.map) {
+      this.mapWeight = (place, source, shape) => {
+        const w = mapWeight(engine, this.mem, this.files, place, source, shape)
+        this.mapped += w.bytes
+        this.mostMapped = Math.max(this.mostMapped, this.mapped)
+        return w
+      }
+    }
   }
 
   // ── Memory ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -103,14 +118,18 @@ export class CpuBackend implements Backend {
         if (this.caches.delete(handle)) handle.table.free()
       } else if (handle instanceof CpuWeight && handle.live && handle.memory === this.mem) {
         handle.live = false
-        this.mem.allocator.free(handle.pointer)
+        if (handle.file === undefined) this.mem.allocator.free(handle.pointer)
+        else {
+          this.mapped -= handle.bytes
+          this.files.close(handle.file)
+        }
       }
     }
   }
 
   memory(): { used: number; peak: number } {
     const { used, peak } = this.mem.allocator
-    return { used, peak }
+    return { used: used + this.mapped, peak: peak + this.mostMapped }
   }
 
   /** What this machine can do at most, to compare operations with; takes a little more than three times the budget. */

@@ -32,6 +32,14 @@ export interface Engine {
   grow(bytes: number): Region | undefined
 
   /**
+   * The first `bytes` of a file as memory; what is written to it stays in this process. Throws io. Absent, as `unmap` is,
+   * where the engine cannot.
+   */
+  map?(path: string, bytes: number): Region
+  /** Give back what `map` returned. */
+  unmap?(region: Region): void
+
+  /**
    * Do parts 0 … parts-1 of a job on all threads and return when all are done. `work` is the arithmetic of the whole job
    * (multiplications and additions, or what takes as long): it decides how many threads are worth waking and how often
    * the abort flag is looked at. Throws aborted, worker_lost.

@@ -55,6 +55,8 @@ const ALONE_WORK = 1e5
 /** Runs of parts for each thread: more even out what threads get done, fewer cost less. */
 const RUNS_PER_THREAD = 8
 
+const NOWHERE: NativeRegion = { start: 0, buffer: new ArrayBuffer(0) }
+
 const KERNEL_NUMBERS = new Map(KERNEL_NAMES.map((name, i) => [name, i]))
 
 export class NativeEngine implements Engine {
@@ -70,7 +72,7 @@ export class NativeEngine implements Engine {
   /** By address. */
   private regions: NativeRegion[] = []
   /** The one that was looked at last. */
-  private recent: NativeRegion = { start: 0, buffer: new ArrayBuffer(0) }
+  private recent = NOWHERE
   private grown = 0
   private readonly growBytes: number
   private disposed = false
@@ -135,6 +137,14 @@ export class NativeEngine implements Engine {
     }
   }
 
+  unmap(region: Region): void {
+    const i = this.regions.findIndex(({ start }) => start === region.start)
+    if (i < 0) return
+    const [{ buffer }] = this.regions.splice(i, 1)
+    if (this.recent.buffer === buffer) this.recent = NOWHERE
+    this.addon.release(buffer)
+  }
+
   run<K extends KernelName>(kernel: K, args: KernelArgs<K>, parts: number, work: number): void {
     if (this.disposed)
       throw new IsaacError("worker_lost", "the backend cannot go on: it was disposed. Create a new backend")
@@ -157,7 +167,7 @@ export class NativeEngine implements Engine {
     this.addon.dispose(this.handle)
     for (const { buffer } of this.regions) this.addon.release(buffer)
     this.regions = []
-    this.recent = { start: 0, buffer: new ArrayBuffer(0) }
+    this.recent = NOWHERE
   }
 
   private add(region: NativeRegion): Region {

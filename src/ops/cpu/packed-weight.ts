@@ -1,15 +1,23 @@
 /** Weight matrices packed in panels for the kernels. What depends on the storage type is in its own file. */
 
 import { IsaacError } from "../../errors"
-import type { NumberType, SourceType, StoredType, Weight } from "../backend"
+import type { FilePlace, NumberType, SourceType, StoredType, Weight } from "../backend"
 import { checkWeightShape, formatShape, SOURCE_BYTES } from "../op-shapes"
-import { isPacked, packedBytes, packedTypeOf } from "../packed-layout"
+import { isPacked, type PackedSource, packedBytes, packedTypeOf } from "../packed-layout"
 import { Q8_PANEL } from "../q8-layout"
 import { Allocator } from "./allocator"
 import type { Engine } from "./engine"
 import { embedFloats, type FloatWeight, floatBytes, multiplyFloats, packFloats, paddedInner } from "./float-weight"
 import type { LinearJob } from "./linear-job"
-import { embedQuantised, multiplyQuantised, packPanels, type QuantisedWeight, writePanels } from "./quantised-weight"
+import type { MappedFiles } from "./mapped-files"
+import {
+  checkPanels,
+  embedQuantised,
+  multiplyQuantised,
+  packPanels,
+  type QuantisedWeight,
+  writePanels,
+} from "./quantised-weight"
 import type { TensorMemory } from "./tensor-memory"
 
 /** The storage types there are. */
@@ -29,6 +37,8 @@ export class CpuWeight implements Weight {
     /** `in` rounded up for f32 and bf16. */
     readonly k: number,
     readonly memory: TensorMemory,
+    /** Of the file in which the panels lie; undefined where they are in memory of their own. */
+    readonly file?: string,
   ) {}
 }
 
@@ -67,6 +77,38 @@ export function createWeight(
     return w
   } catch (error) {
     memory.allocator.free(pointer)
+    throw error
+  }
+}
+
+/** See Backend.mapWeight. */
+export function mapWeight(
+  engine: Engine,
+  memory: TensorMemory,
+  files: MappedFiles,
+  place: FilePlace,
+  source: PackedSource,
+  size: readonly [number, number],
+): CpuWeight {
+  memory.checkOpen("mapWeight")
+  checkWeightShape("mapWeight", size)
+  const shape = [size[0], size[1]] as const
+  const stored = packedTypeOf(source)!
+  const bytes = packedBytes(shape, stored)
+  if (place.offset % 64 !== 0 || place.offset + bytes > place.fileBytes) {
+    throw new IsaacError(
+      "bad_input",
+      `mapWeight: panels of ${formatShape(shape)} take ${bytes} bytes from a multiple of 64 on; there is no room for them at ` +
+        `byte ${place.offset} of ${place.path}, which has ${place.fileBytes}`,
+    )
+  }
+  const pointer = files.open(place)
+  const w = new CpuWeight(shape, stored, bytes, pointer, shape[1], memory, place.path)
+  try {
+    checkPanels(engine, memory, w as CpuWeight & QuantisedWeight, pointer, Math.ceil(shape[0] / Q8_PANEL))
+    return w
+  } catch (error) {
+    files.close(place.path)
     throw error
   }
 }

@@ -56,14 +56,29 @@ export function writePanels(
   if (panels.byteLength === 0) return
   const target = panelAt(w, firstRow)
   const count = panels.byteLength / PACKED[w.stored].panelBytes(inner)
-  memory.borrow(({ bytes }) => {
-    const flags = bytes(count * 4, "writeWeight: a flag for each panel")
-    engine.bytes(target, panels.byteLength).set(panels)
-    engine.run(KERNELS_OF[w.stored].check, { weight: target, flags, in: inner }, count, panels.byteLength)
-    const found = engine.ints(flags, count).reduce((all, flag) => all | flag, 0)
-    if (found === 0) return
+  engine.bytes(target, panels.byteLength).set(panels)
+  try {
+    checkPanels(engine, memory, w, target, count)
+  } catch (error) {
     engine.bytes(target, panels.byteLength).fill(0)
-    throw damagedPanels(w.stored, found & 2 ? "not_finite" : "bad_input")
+    throw error
+  }
+}
+
+/** Throws bad_input, not_finite for panels, `count` of them at `start`, that no packing has made. */
+export function checkPanels(
+  engine: Engine,
+  memory: TensorMemory,
+  { stored, shape: [, inner] }: QuantisedWeight,
+  start: number,
+  count: number,
+): void {
+  memory.borrow(({ bytes }) => {
+    const flags = bytes(count * 4, "a flag for each panel")
+    const work = count * PACKED[stored].panelBytes(inner)
+    engine.run(KERNELS_OF[stored].check, { weight: start, flags, in: inner }, count, work)
+    const found = engine.ints(flags, count).reduce((all, flag) => all | flag, 0)
+    if (found !== 0) throw damagedPanels(stored, found & 2 ? "not_finite" : "bad_input")
   })
 }
 
