@@ -4,7 +4,7 @@
  *
  *   npm run bench -- [--only isaac,llama,ort,torch] [--backends native,wasm] [--dtypes q4,q8]
  *                    [--measure text,vision,large,long] [--rounds 2] [--threads 2] [--quick] [--no-write]
- *                    [--keep DIR] [--cli FILE] [--patience 60] [--clock wall|processor]
+ *                    [--keep DIR] [--cli FILE] [--patience 30] [--clock wall|processor]
  *
  * Each subject is measured in a process of its own, in turn, round after round, so that what else the machine does hits
  * all alike; the best round counts. The models take 14 GB of disk in --keep (default: node_modules/.cache/isaac-bench),
@@ -15,18 +15,18 @@
  * processor time of one thread: slower than the machine is, but the ratios hold.
  */
 
-import { execFileSync, spawn } from "node:child_process"
+import { execFileSync } from "node:child_process"
 import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from "node:fs"
 import { availableParallelism, cpus, totalmem } from "node:os"
 import { dirname, join, resolve } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import { answerOf, busy, calm, keepBest } from "./peers/children.mjs"
 import { ggufHeader, writeGguf } from "./peers/gguf.mjs"
 import { goals } from "./peers/goals.mjs"
 import { onnxDecoder, writeOnnx } from "./peers/onnx.mjs"
-import { goalTable, ratioTable, replaceSection, rooflineTable, speedTable } from "./peers/report.mjs"
-import { decoder, decoderNumbers, layerLinears, vision } from "./peers/shape.mjs"
+import { measuredSection, replaceSection } from "./peers/report.mjs"
+import { decoder, decoderNumbers, vision } from "./peers/shape.mjs"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const peers = join(root, "bench/peers")
@@ -35,7 +35,6 @@ const PROMPT = 512
 const STEPS = 64
 const BATCH = 8
 const QUICK_LAYERS = 4
-const CHILD_MS = 15 * 60_000
 
 const { values } = parseArgs({
   allowNegative: true,
@@ -50,7 +49,7 @@ const { values } = parseArgs({
     write: { type: "boolean", default: true },
     keep: { type: "string", default: join(root, "node_modules/.cache/isaac-bench") },
     cli: { type: "string", default: join(root, "bin/isaac.js") },
-    patience: { type: "string", default: "60" },
+    patience: { type: "string", default: "30" },
     clock: { type: "string", default: "wall" },
   },
 })
@@ -218,6 +217,7 @@ function torchSubject() {
     const settings = {
       measure,
       threads,
+      clock: values.clock,
       prompt: PROMPT,
       steps: 16,
       decoder: shape,
@@ -253,65 +253,6 @@ function scaled(answer) {
 
 // ---- Running.
 
-/** The share of the machine that is busy now. */
-async function busy() {
-  const sample = () => {
-    const times = cpus().map((cpu) => cpu.times)
-    const idle = times.reduce((sum, { idle }) => sum + idle, 0)
-    return { idle, all: times.reduce((sum, each) => sum + Object.values(each).reduce((a, b) => a + b, 0), 0) }
-  }
-  const before = sample()
-  await sleep(700)
-  const after = sample()
-  return 1 - (after.idle - before.idle) / Math.max(1, after.all - before.all)
-}
-
-/** Waits for a calm moment, for so long at most; what the machine was busy with when the wait ended. */
-async function calm() {
-  const until = performance.now() + 1000 * Number(values.patience)
-  for (;;) {
-    const share = await busy()
-    if (share < 0.1 || performance.now() > until) return share
-    await sleep(2000)
-  }
-}
-
-/** The last line of JSON that a child process prints. */
-function answerOf(program, command) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, command, { cwd: root, stdio: ["ignore", "pipe", "pipe"], timeout: CHILD_MS })
-    let [out, problem] = ["", ""]
-    child.stdout.setEncoding("utf8").on("data", (text) => {
-      out += text
-    })
-    child.stderr.setEncoding("utf8").on("data", (text) => {
-      problem = (problem + text).slice(-2000)
-    })
-    child.once("error", reject)
-    child.once("close", (code, signal) => {
-      const line = out.trimEnd().split("\n").at(-1)
-      try {
-        const answer = JSON.parse(line)
-        if (answer.error) throw new Error(answer.error.message)
-        resolve(answer)
-      } catch (error) {
-        const why = line.startsWith("{")
-          ? error.message
-          : problem.trim() || out.trim() || `ended with ${signal ?? code}`
-        reject(new Error(why.split("\n").slice(-6).join("\n")))
-      }
-    })
-  })
-}
-
-/** Keeps the better of what two rounds measured: more tokens a second, less of everything else. */
-function keepBest(best, answer) {
-  for (const [name, value] of Object.entries(answer)) {
-    const better = typeof value !== "number" || best[name] == null ? value : undefined
-    best[name] = better ?? (name.endsWith("tok_s") ? Math.max(best[name], value) : Math.min(best[name], value))
-  }
-}
-
 const skipped = []
 const subjects = []
 if (only.includes("isaac")) {
@@ -339,13 +280,8 @@ for (const { path, write } of checkDisk(models)) {
 const limits = {}
 for (const backend of only.includes("isaac") ? backends : []) {
   try {
-    limits[backend] = await answerOf(process.execPath, [
-      ...clock,
-      join(peers, "limits-run.mjs"),
-      dist,
-      backend,
-      String(threads),
-    ])
+    const command = [...clock, join(peers, "limits-run.mjs"), dist, backend, String(threads)]
+    limits[backend] = await answerOf(process.execPath, command, root)
   } catch (error) {
     skipped.push(`limits of ${backend}: ${error.message}`)
   }
@@ -357,21 +293,18 @@ for (const measure of measures) {
   for (let round = 1; round <= Number(values.rounds); round++) {
     for (const subject of subjects) {
       const run = subject.runs.find((run) => run.measure === measure)
-      if (!run || subject.failed || round > (run.rounds ?? Number.POSITIVE_INFINITY)) continue
-      disturbance.push(clock.length > 0 ? await busy() : await calm())
+      if (!run || subject.failed || run.failed || round > (run.rounds ?? Number.POSITIVE_INFINITY)) continue
+      disturbance.push(clock.length > 0 ? await busy() : await calm(Number(values.patience)))
       try {
-        const answer = scaled(
-          run.take(
-            await (run.program
-              ? answerOf(run.program, run.command)
-              : answerOf(process.execPath, [...clock, ...run.command])),
-          ),
-        )
+        const [program, before] = run.program ? [run.program, []] : [process.execPath, clock]
+        const answer = scaled(run.take(await answerOf(program, [...before, ...run.command], root)))
         subject.best ??= {}
         keepBest(subject.best, answer)
         say(`${measure} ${round}, ${subject.label}: ${JSON.stringify(answer)}`)
       } catch (error) {
-        subject.failed = true
+        // What fails at once can do nothing else either.
+        if (subject.best) run.failed = true
+        else subject.failed = true
         skipped.push(`${subject.label} (${measure}): ${error.message}`)
         say(`${subject.label}: ${error.message}`)
       }
@@ -381,46 +314,27 @@ for (const measure of measures) {
 
 // 4. Tables.
 const measured = subjects.filter(({ best }) => best)
-const ours = measured.filter((subject) => subject.ours)
-const others = measured.filter((subject) => !subject.ours)
-const versions = others.map(({ best }) => best.version).filter((version, n, all) => all.indexOf(version) === n)
-const isas = ours.map(({ best }) => best.isa).filter((isa, n, all) => isa && all.indexOf(isa) === n)
-const layerNumbers = layerLinears(decoder).reduce((sum, [, K, N]) => sum + K * N, 0)
-const work = { prefillNumbers: decoder.layers * layerNumbers, decodeNumbers: decoderNumbers(decoder) }
-const load = disturbance.reduce((a, b) => a + b, 0) / Math.max(1, disturbance.length)
-const section = [
-  "## Measured: the whole model, beside others",
-  "",
-  `${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model.trim()}, ${cpus().length} cores, ${gigabytes(totalmem())} of memory, ` +
-    `${threads === 1 ? "1 thread" : `${threads} threads`}${clock.length ? ", processor time" : ""}. Node ${process.versions.node}${isas.length ? `; isaac on ${isas.join(" and ")}` : ""}` +
-    `${versions.length ? `; ${versions.join(", ")}` : ""}. Random weights of the real shape, ${PROMPT} tokens of prompt, ` +
-    `then ${STEPS} tokens; best of ${values.rounds} rounds in turn. Before the measurements, ${(100 * load).toFixed(0)} % of the ` +
-    `machine was busy with something else.${values.quick ? ` Computed from ${QUICK_LAYERS} layers.` : ""}`,
-  "",
-  speedTable(measured),
-  "",
-  ...(ours.length && others.length
-    ? ["How many times as fast as each, in this run (above 1: isaac is faster):", "", ratioTable(ours, others), ""]
-    : []),
-  ...(ours.some(({ backend }) => limits[backend])
-    ? [
-        "Beside what the machine can do with the same instructions and threads:",
-        "",
-        rooflineTable(ours, limits, work),
-        "",
-      ]
-    : []),
-  ...(ours.length
-    ? ["Goals:", "", goalTable(goals, (key) => measured.find((subject) => subject.key === key)?.best), ""]
-    : []),
-  "llama.cpp and ONNX Runtime return logits and choose no token; isaac also chooses one. llama.cpp's head and embedding are " +
-    "kept as the rest, which is less to read than usual for Q4_0. ONNX Runtime is given embeddings; its keys and values go " +
-    "out of one run and into the next, as transformers.js does it.",
-  ...(skipped.length ? ["", "Not measured:", "", ...skipped.map((why) => `- ${why.replaceAll("\n", " ")}`)] : []),
-].join("\n")
-
+const section = measuredSection({
+  measured,
+  limits,
+  goals: goals.filter(({ unit }) => clock.length === 0 || unit === "×"),
+  skipped,
+  facts: {
+    date: new Date().toISOString().slice(0, 10),
+    machine: `${cpus()[0].model.trim()}, ${cpus().length} cores, ${gigabytes(totalmem())} of memory`,
+    node: process.versions.node,
+    threads,
+    clock: values.clock,
+    prompt: PROMPT,
+    steps: STEPS,
+    rounds: Number(values.rounds),
+    busy: disturbance.reduce((a, b) => a + b, 0) / Math.max(1, disturbance.length),
+    layers: values.quick ? QUICK_LAYERS : undefined,
+  },
+})
 console.log(section)
-if (values.write && !values.quick && ours.length > 0 && others.length > 0) {
+const [ours, others] = [measured.some((subject) => subject.ours), measured.some((subject) => !subject.ours)]
+if (values.write && !values.quick && ours && others) {
   writeFileSync(page, replaceSection(readFileSync(page, "utf8"), section))
   say(`Written into ${page}.`)
 }

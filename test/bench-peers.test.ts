@@ -6,7 +6,14 @@ import { join } from "node:path"
 import { expect, it, onTestFinished } from "vitest"
 import { writeGguf } from "../bench/peers/gguf.mjs"
 import { field, onnxDecoder, writeOnnx } from "../bench/peers/onnx.mjs"
-import { goalTable, markdownTable, ratioTable, replaceSection, speedTable } from "../bench/peers/report.mjs"
+import {
+  goalTable,
+  markdownTable,
+  measuredSection,
+  ratioTable,
+  replaceSection,
+  speedTable,
+} from "../bench/peers/report.mjs"
 import { decoder, decoderNumbers } from "../bench/peers/shape.mjs"
 
 const small = { ...decoder, layers: 2, hidden: 64, heads: 8, kvHeads: 2, headDim: 20, mlp: 96, vocab: 40 }
@@ -139,7 +146,7 @@ it("ratios are ours by theirs, and only of what both have", () => {
   ])
 })
 
-it("a goal is met, missed or not measured", () => {
+it("a goal is met or missed; what was not measured is left out", () => {
   const goals = [
     { name: "decode", unit: "tok/s", least: 50, value: () => 49.9 },
     { name: "vision", unit: "s", most: 1.3, value: () => 1.3 },
@@ -148,14 +155,39 @@ it("a goal is met, missed or not measured", () => {
   ]
   expect(
     goalTable(goals, () => undefined)
-      .split("\n")
+      ?.split("\n")
       .slice(2),
-  ).toEqual([
-    "| decode | ≥ 50 tok/s | 49.9 tok/s | no |",
-    "| vision | ≤ 1.3 s | 1.30 s | yes |",
-    "| ratio | ≥ 2 × |  |  |",
-    "| other | ≤ 2 s |  |  |",
-  ])
+  ).toEqual(["| decode | ≥ 50 tok/s | 49.9 tok/s | no |", "| vision | ≤ 1.3 s | 1.30 s | yes |"])
+  expect(goalTable(goals.slice(2), () => undefined)).toBe(undefined)
+})
+
+it("the section tells machine, versions and what was not measured", () => {
+  const facts = { date: "2026-01-02", machine: "a machine", node: "24.0.0", threads: 2, clock: "wall" }
+  const section = measuredSection({
+    measured: [
+      { ...fast, key: "isaac-native-q4", ours: true, backend: "native", bytesPerNumber: 0.5 },
+      { ...slow, key: "llama-q4", best: { ...slow.best, version: "llama 1" } },
+    ],
+    limits: { native: { dot: 1.5e12, read: 60e9 } },
+    goals: [
+      { name: "decode", unit: "×", least: 1.5, value: (find) => Number(find("isaac-native-q4")?.decode_tok_s) / 32 },
+    ],
+    skipped: ["PyTorch: not\nhere"],
+    facts: { ...facts, prompt: 512, steps: 64, rounds: 1, busy: 0.031 },
+  })
+  expect(section).toContain("2026-01-02, a machine, 2 threads; Node 24.0.0, llama 1.")
+  expect(section).toContain("Before the measurements, 3 % of the machine was busy")
+  expect(section).toContain("| isaac | 1500 GOP/s | 1127 GOP/s, 75 % | 60.0 GB/s | 47.8 GB/s, 80 % |")
+  expect(section).toContain("| decode | ≥ 1.5 × | 1.74 × | yes |")
+  expect(section.endsWith("Not measured:\n\n- PyTorch: not here")).toBe(true)
+  const peersOnly = measuredSection({
+    measured: [slow],
+    limits: {},
+    goals: [],
+    skipped: [],
+    facts: { ...facts, prompt: 1, steps: 1, rounds: 2, busy: 0 },
+  })
+  expect(peersOnly).not.toMatch(/isaac is faster|goals|Not measured/)
 })
 
 it("the page keeps all but the measured section, however often it is written", () => {

@@ -1,5 +1,7 @@
 /** What bench/peers.mjs prints and writes: markdown tables of what was measured, and the place in a page where they go. */
 
+import { decoder, decoderNumbers } from "./shape.mjs"
+
 const BEGIN = "<!-- measured by npm run bench: begin -->"
 const END = "<!-- measured by npm run bench: end -->"
 
@@ -73,28 +75,30 @@ export function ratioTable(ours, peers) {
 }
 
 /**
- * The goals beside what was measured. A goal is [name, unit, backend, least or most, wanted, (best of a key) => number];
- * one that was not measured has an empty cell.
+ * The goals beside what was measured; those that nothing was measured for are left out. A goal is `{name, unit, least or
+ * most, value}`, where value looks up what it needs by a subject's key. Undefined where there is none to show.
  */
 export function goalTable(goals, find) {
-  const rows = goals.map(({ name, most, least, unit, value }) => {
+  const rows = goals.flatMap(({ name, most, least, unit, value }) => {
     const measured = value(find)
-    const wanted = `${least === undefined ? "≤" : "≥"} ${least ?? most} ${unit}`
-    if (measured == null || !Number.isFinite(measured)) return [name, wanted, "", ""]
+    if (measured == null || !Number.isFinite(measured)) return []
     const met = least === undefined ? measured <= most : measured >= least
-    return [name, wanted, `${digits(measured)} ${unit}`, met ? "yes" : "no"]
+    const wanted = least === undefined ? `≤ ${most}` : `≥ ${least}`
+    return [[name, `${wanted} ${unit}`, `${digits(measured)} ${unit}`, met ? "yes" : "no"]]
   })
-  return markdownTable(["goal", "wanted", "measured", "met"], rows)
+  return rows.length === 0 ? undefined : markdownTable(["goal", "wanted", "measured", "met"], rows)
 }
 
 /** Shares of what the machine can do: reading in decode, int8 dot products in prefill. */
-export function rooflineTable(ours, limits, work) {
+export function rooflineTable(ours, limits) {
+  const decodeNumbers = decoderNumbers()
+  const prefillNumbers = decodeNumbers - decoder.hidden * decoder.vocab // the head is for the last token alone
   const percent = (share) => (Number.isFinite(share) ? `${(100 * share).toFixed(0)} %` : "")
   const rows = ours.flatMap(({ label, backend, best, bytesPerNumber }) => {
     const limit = limits[backend]
     if (!limit) return []
-    const operations = 2 * work.prefillNumbers * best.prefill_tok_s
-    const bytes = work.decodeNumbers * bytesPerNumber * best.decode_tok_s
+    const operations = 2 * prefillNumbers * best.prefill_tok_s
+    const bytes = decodeNumbers * bytesPerNumber * best.decode_tok_s
     return [
       [
         label,
@@ -106,4 +110,47 @@ export function rooflineTable(ours, limits, work) {
     ]
   })
   return markdownTable(["", "dot products on registers", "prefill", "read loop", "decode"], rows)
+}
+
+/** The section of the page: what was measured where, the tables, and what was not measured. */
+export function measuredSection({ measured, limits, goals, skipped, facts }) {
+  const ours = measured.filter((subject) => subject.ours)
+  const peers = measured.filter((subject) => !subject.ours)
+  const distinct = (texts) => texts.filter((text, n) => text && texts.indexOf(text) === n)
+  const isas = distinct(ours.map(({ best }) => best.isa))
+  const runs = [
+    `Node ${facts.node}`,
+    ...(isas.length > 0 ? [`isaac on ${isas.join(" and ")}`] : []),
+    ...distinct(peers.map(({ best }) => best.version)),
+  ]
+  const processors = `${facts.threads} ${facts.threads === 1 ? "thread" : "threads"}`
+  const how = [
+    `${facts.date}, ${facts.machine}, ${processors}; ${runs.join(", ")}.`,
+    `Random weights of the real shape, ${facts.prompt} tokens of prompt, then ${facts.steps} tokens;`,
+    `best of ${facts.rounds} ${facts.rounds === 1 ? "round" : "rounds in turn"}.`,
+    `Before the measurements, ${(100 * facts.busy).toFixed(0)} % of the machine was busy with something else.`,
+    ...(facts.clock === "processor" ? ["Seconds are those of the processor, not of the clock on the wall."] : []),
+    ...(facts.layers ? [`Computed from ${facts.layers} layers.`] : []),
+  ]
+  const notes = [
+    "llama.cpp and ONNX Runtime return logits and choose no token; isaac also chooses one.",
+    "llama.cpp's head and embedding are kept as all else, which is less to read than usual for Q4_0.",
+    "ONNX Runtime is given embeddings; its keys and values go out of one run and into the next, as transformers.js does it.",
+  ]
+  const ratios = ours.length > 0 && peers.length > 0 ? ratioTable(ours, peers) : undefined
+  const roofline = ours.some(({ backend }) => limits[backend]) ? rooflineTable(ours, limits) : undefined
+  const reached = goalTable(goals, (key) => measured.find((subject) => subject.key === key)?.best)
+  const parts = [
+    "## Measured: the whole model, beside others",
+    how.join(" "),
+    speedTable(measured),
+    ...(ratios ? ["How many times as fast as each, in this run (above 1, isaac is faster):", ratios] : []),
+    ...(roofline ? ["Beside what the machine can do with the same instructions and threads:", roofline] : []),
+    ...(reached ? ["The goals:", reached] : []),
+    notes.join(" "),
+    ...(skipped.length > 0
+      ? [`Not measured:\n\n${skipped.map((why) => `- ${why.replaceAll("\n", " ")}`).join("\n")}`]
+      : []),
+  ]
+  return parts.join("\n\n")
 }
