@@ -77,7 +77,7 @@ describe("the cache of converted weights", () => {
 
   it("has a copy for each type", async () => {
     await packed()
-    expect(Object.keys(await typesOf(await packed({}, "q4"))).sort()).toEqual(["F32", "Q4"])
+    expect(Object.keys(await typesOf(await packed({}, "q4"))).sort()).toEqual(["F32", "Q4", "Q8"])
     expect(Object.keys(await typesOf(await packed())).sort()).toEqual(["F32", "Q8"])
     expect(conversions()).toBe(2)
     expect(await entries()).toEqual([expect.stringMatching(/^q4-/), expect.stringMatching(/^q8-/)])

@@ -17,9 +17,9 @@ import { isIsaacError } from "./errors"
 import { configOf, type IsaacConfig } from "./model"
 import { planConversion } from "./model/convert"
 import { checkParameters, parameterTable } from "./model/parameters"
-import { type Backend, PACKED, type PackedType } from "./ops/backend"
+import type { Backend, PackedType } from "./ops/backend"
 import { type Checkpoint, openCheckpoint } from "./weights/checkpoint"
-import { LAYOUT_VERSION } from "./weights/conversion"
+import { arithmeticOf, LAYOUT_VERSION } from "./weights/conversion"
 import { formatBytes } from "./weights/disk-node"
 import { openFolder } from "./weights/files-node"
 import { fingerprintWeights } from "./weights/fingerprint-node"
@@ -70,7 +70,7 @@ export async function packedFiles(
   const config = configOf(checkpoint)
   if (cache === undefined || matrixBytes(checkpoint, config) < worthKeeping) return undefined
   const source = await fingerprintWeights(files, checkpoint)
-  const form = `${source}\0${LAYOUT_VERSION}\0${PACKED[stored].arithmetic}`
+  const form = `${source}\0${LAYOUT_VERSION}\0${arithmeticOf(stored)}`
   const key = createHash("sha256").update(form).digest("hex").slice(0, 32)
   const folder = join(cache, "converted", `${stored}-${key}`)
   if (!(await isWhole(folder, stored, source, config))) {

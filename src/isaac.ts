@@ -506,9 +506,10 @@ async function openFitting(
     }
     const { stored, kvStored, plan, notice } = await IsaacModel.plan(checkpoint, backend, wish)
     if (notice !== undefined) onProgress?.({ stage: "notice", fraction: 0, message: notice })
-    const storage = { ...wish, stored, kvStored, dtype: mainType(plan) }
-    const isThere = packedTypeOfTensors(checkpoint.tensors) !== undefined
-    if (!isPacked(stored) || isThere || !cache) return { checkpoint, storage }
+    const already = packedTypeOfTensors(checkpoint.tensors)
+    const kept = stored === "auto" ? (already ?? mainType(plan)) : stored
+    const storage = { ...wish, stored, kvStored, dtype: kept }
+    if (!isPacked(stored) || already !== undefined || !cache) return { checkpoint, storage }
     const packed = await platform.packedFiles?.(files, checkpoint, stored, backend, { signal, onProgress })
     if (packed === undefined) return { checkpoint, storage }
     const copy = await openCheckpoint(packed)

@@ -4,7 +4,7 @@ import { IsaacError } from "../errors"
 import { type Backend, isPacked, type NumberType, type PackedType, packedBytes, Q8_PANEL } from "../ops/backend"
 import { toBfloat16 } from "../weights/bfloat16"
 import { type Checkpoint, packedTypeOfTensors } from "../weights/checkpoint"
-import { type ConvertedType, conversionMetadata } from "../weights/conversion"
+import { type ConvertedType, conversionMetadata, type PackedMatrix } from "../weights/conversion"
 import type { SafetensorsType } from "../weights/safetensors"
 import {
   layoutSafetensors,
@@ -15,6 +15,7 @@ import {
 import type { ByteSink } from "../weights/sink"
 import type { IsaacConfig } from "./config"
 import { type LoadProgress, sharesEmbedding } from "./load-weights"
+import { keptAs } from "./memory-plan"
 import { checkParameters, EMBEDDING, LM_HEAD } from "./parameters"
 import { type RowBlock, rowBlocks } from "./row-blocks"
 
@@ -40,15 +41,15 @@ export async function planConversion(
   source?: string,
 ): Promise<ConversionPlan> {
   const table = checkParameters(checkpoint, config)
-  const packed = packedTypeOfTensors(checkpoint.tensors)
-  if (packed !== undefined) {
+  const already = packedTypeOfTensors(checkpoint.tensors)
+  if (already !== undefined) {
     throw new IsaacError(
       "unsupported",
-      `${checkpoint.name} is stored as ${packed} already; convert the original checkpoint`,
+      `${checkpoint.name} is stored as ${already} already; convert the original checkpoint`,
     )
   }
   const matrices = new Set<string>()
-  const shapes = new Map<string, readonly [number, number]>()
+  const packed = new Map<string, PackedMatrix>()
   const same = new Map<string, string>()
   const planned: PlannedTensor[] = []
   for (const [name, { kind }] of table) {
@@ -63,14 +64,15 @@ export async function planConversion(
     else {
       matrices.add(name)
       const [out, inner] = shape
-      if (stored === "bf16") planned.push({ name, dtype: "BF16", shape })
+      const type = keptAs(name, kind, dtype as NumberType, stored)
+      if (!isPacked(type)) planned.push({ name, dtype: "BF16", shape })
       else {
-        shapes.set(name, [out, inner])
-        planned.push({ name, dtype: "U8", shape: [packedBytes([out, inner], stored)] })
+        packed.set(name, { shape: [out, inner], stored: type })
+        planned.push({ name, dtype: "U8", shape: [packedBytes([out, inner], type)] })
       }
     }
   }
-  return { stored, layout: layoutSafetensors(planned, conversionMetadata({ stored, shapes, same, source })), matrices }
+  return { stored, layout: layoutSafetensors(planned, conversionMetadata({ stored, packed, same, source })), matrices }
 }
 
 export interface ConvertOptions {
@@ -97,8 +99,11 @@ export async function convertWeights(
     const source = dtype as NumberType
     for await (const block of rowBlocks(checkpoint, name, Q8_PANEL, signal)) {
       if (!matrices.has(name)) yield block.bytes
-      else if (stored === "bf16") yield toBfloat16(block.bytes, source)
-      else yield await packed(backend, block, source, shape[1], stored)
+      else {
+        const type = keptAs(name, "matrix", source, stored)
+        if (isPacked(type)) yield await packBlock(backend, block, source, shape[1], type)
+        else yield toBfloat16(block.bytes, source)
+      }
       loaded += block.bytes.byteLength
       onProgress?.({ tensor: name, loaded, total })
     }
@@ -107,7 +112,7 @@ export async function convertWeights(
 }
 
 /** A block of rows, packed: the packed bytes of a matrix are those of its blocks, one after the other. */
-async function packed(
+async function packBlock(
   backend: Backend,
   { rows, bytes }: RowBlock,
   source: NumberType,

@@ -17,6 +17,8 @@ export interface Parameter {
 
 export const LM_HEAD = "lm_head.weight"
 export const EMBEDDING = "model.embed_tokens.weight"
+/** How the names of the vision tower and the projector begin. */
+export const VISION = "model.vision_embedding."
 
 /** Canonical names in the order of a forward pass, which is roughly their order in the files. */
 export function parameterTable({ text, vision }: IsaacConfig): Map<string, Parameter> {

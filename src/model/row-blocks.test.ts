@@ -59,7 +59,7 @@ describe("rowBlocks", () => {
   it.each(["q8", "q4"] as const)("cuts matrices packed as %s between their panels", async (stored) => {
     const shape = [70, 130] as const
     const data = Uint8Array.from({ length: packedBytes(shape, stored) }, (_, i) => i % 251)
-    const conversion = { stored, shapes: new Map([[NAME, shape]]), same: new Map(), source: undefined }
+    const conversion = { stored, packed: new Map([[NAME, { shape, stored }]]), same: new Map(), source: undefined }
     const metadata = conversionMetadata(conversion)
     const blocks = await blocksOf({ shape: [data.length], data }, 32, { blockBytes: 1, metadata })
     const panel = packedBytes([32, 130], stored)
