@@ -4,8 +4,8 @@ import {
   type IsaacConfig,
   type IsaacModel,
   type MachineLimits,
+  OperationLog,
   type OperationTotal,
-  OperationTotals,
   type ProfiledBackend,
   rooflineOf,
 } from "../internal"
@@ -66,13 +66,13 @@ export async function profileRun(
   profiled: ProfiledBackend,
   limits: () => MachineLimits | undefined,
 ): Promise<ProfileReport> {
-  const totals = new Map<Phase, OperationTotals>()
+  const logs = new Map<Phase, OperationLog>()
   const before = limits()
   const run = await runBench(model, {
     ...work,
     onPhase: (phase) => {
-      if (phase && !totals.has(phase)) totals.set(phase, new OperationTotals())
-      profiled.record(phase && totals.get(phase))
+      if (phase && !logs.has(phase)) logs.set(phase, new OperationLog())
+      profiled.record(phase && logs.get(phase))
     },
   })
   const best = before && better(before, limits()!)
@@ -87,7 +87,7 @@ export async function profileRun(
           read_bytes: best.readBytes,
         }
       : null,
-    phases: [...totals].map(([phase, of]) => phaseReport(phase, phaseMs[phase]!, of.list(), model.config, best)),
+    phases: [...logs].map(([phase, log]) => phaseReport(phase, phaseMs[phase]!, log.totals(), model.config, best)),
   }
 }
 
