@@ -26,7 +26,7 @@ import { ggufHeader, writeGguf } from "./peers/gguf.mjs"
 import { goals } from "./peers/goals.mjs"
 import { onnxDecoder, writeOnnx } from "./peers/onnx.mjs"
 import { measuredSection, replaceSection } from "./peers/report.mjs"
-import { decoder, decoderNumbers, vision } from "./peers/shape.mjs"
+import { decoder, decoderNumbers, vision, visionWork } from "./peers/shape.mjs"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const peers = join(root, "bench/peers")
@@ -239,14 +239,20 @@ function torchSubject() {
 
 const visionLayers = values.quick ? QUICK_LAYERS : vision.layers
 
-/** With --quick, what the whole model would take: the layers' time counts `layers` times, the head's once. */
+/** With --quick, what the whole model would take by what it has to read (decode) or to multiply (all else). */
 function scaled(answer) {
   if (!values.quick) return answer
   const whole = { ...answer }
   const read = decoderNumbers(shape) / decoderNumbers(decoder)
   for (const name of ["decode_tok_s", "batch_decode_tok_s"]) if (whole[name]) whole[name] *= read
   if (whole.prefill_tok_s) whole.prefill_tok_s *= layers / decoder.layers
-  for (const name of ["vision_ms", "large_vision_ms"]) if (whole[name]) whole[name] *= vision.layers / visionLayers
+  const pictures = [
+    ["vision_ms", 1200],
+    ["large_vision_ms", 6144],
+  ]
+  for (const [name, patches] of pictures) {
+    if (whole[name]) whole[name] *= visionWork(vision.layers, patches) / visionWork(visionLayers, patches)
+  }
   for (const name of ["load_s", "peak_rss_bytes", "long_peak_rss_bytes"]) delete whole[name]
   return whole
 }

@@ -44,3 +44,10 @@ export function decoderNumbers(shape = decoder) {
   const layer = layerLinears(shape).reduce((sum, [, K, N]) => sum + K * N, 0)
   return shape.layers * layer + shape.hidden * shape.vocab
 }
+
+/** Multiply-adds of so many layers of the vision tower over one picture of `patches`, and of the projector behind them. */
+export function visionWork(layers, patches, { hidden, mlp, shuffle, projector } = vision) {
+  const layer = patches * (4 * hidden * hidden + 2 * hidden * mlp) + 2 * patches * patches * hidden
+  const tokens = patches / shuffle ** 2
+  return layers * layer + tokens * projector * (hidden * shuffle ** 2 + decoder.hidden)
+}
