@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { hasAddon } from "../test/native-addon"
 import { ids, picture as patches, prompt, SessionRig, text, turn } from "../test/session-rig"
 import type { AnswerEvent } from "./answer"
 import type { Conversation } from "./conversation"
@@ -12,6 +13,8 @@ import { sha256 } from "./generate/prompt-keys"
 import { Random } from "./generate/random"
 import { Session } from "./generate/session"
 import type { IsaacEngine } from "./isaac"
+import type { Backend } from "./ops/backend"
+import { createNativeBackend } from "./ops/cpu/load-native-node"
 import { createWasmBackend } from "./ops/cpu/load-wasm-node"
 import { createReferenceBackend } from "./ops/reference"
 import { encodeSafetensors, readSafetensorsHeader, type TensorData } from "./weights/safetensors"
@@ -63,9 +66,10 @@ describe("a saved session", () => {
     expect(other.memory().sessions).toMatchObject({ open: 0, bytes: 0 })
   })
 
-  it.each([
+  it.each<[string, () => Backend | Promise<Backend>]>([
     ["reference", createReferenceBackend],
     ["wasm", () => createWasmBackend({ threads: 1 })],
+    ...(hasAddon ? [["native", () => createNativeBackend({ threads: 1 })] as [string, () => Promise<Backend>]] : []),
   ])("has the very bits of the one it was taken from on %s, as f32, bf16 and int8", async (_, create) => {
     const rig = await SessionRig.create(await create())
     for (const stored of ["f32", "bf16", "int8"] as const) {

@@ -39,7 +39,7 @@ export async function buildPackage(): Promise<BuiltPackage> {
   await mkdir(join(folder, "dist", "ops", "cpu"), { recursive: true })
   const kernels = join(root, "dist", "ops", "cpu")
   for (const file of await readdir(kernels).catch(() => [])) {
-    if (file.endsWith(".wasm")) await copyFile(join(kernels, file), join(folder, "dist", "ops", "cpu", file))
+    if (/\.(wasm|node)$/.test(file)) await copyFile(join(kernels, file), join(folder, "dist", "ops", "cpu", file))
   }
   await copyFile(join(root, "package.json"), join(folder, "package.json"))
   for (const name of ["bin", "examples"]) await cp(join(root, name), join(folder, name), { recursive: true })

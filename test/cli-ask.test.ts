@@ -11,6 +11,7 @@ import { damaged } from "../bench/fuzz/damage-image"
 import { imageSeeds } from "../bench/fuzz/image-seeds"
 import { pick, randomOf } from "../bench/fuzz/random"
 import { type BuiltPackage, buildPackage } from "./built-package"
+import { hasAddon } from "./native-addon"
 
 const SAMPLES = fileURLToPath(new URL("../models/isaac-tiny/samples/", import.meta.url))
 const picture = join(SAMPLES, "01-locate-box.png")
@@ -122,10 +123,13 @@ describe("the answer", () => {
     expect(b).not.toBe(a)
   })
 
-  it.each(["reference", "wasm"])("is the same on the %s backend", async (backend) => {
-    const flags = ["--expect", "box", "--backend", backend, "--dtype", "f32", "--threads", "1"]
-    expect(await built.isaac(["ask", picture, question, ...flags])).toMatchObject({ code: 0, out: `${answer}\n` })
-  })
+  it.each(hasAddon ? ["reference", "wasm", "native"] : ["reference", "wasm"])(
+    "is the same on the %s backend",
+    async (backend) => {
+      const flags = ["--expect", "box", "--backend", backend, "--dtype", "f32", "--threads", "1"]
+      expect(await built.isaac(["ask", picture, question, ...flags])).toMatchObject({ code: 0, out: `${answer}\n` })
+    },
+  )
 })
 
 describe("--draw", () => {

@@ -10,6 +10,7 @@ import { loadEngine } from "../src/engine-node"
 import type { Expect } from "../src/engine-options"
 import { IsaacModel } from "../src/model"
 import type { Backend, PackedType } from "../src/ops/backend"
+import { createNativeBackend } from "../src/ops/cpu/load-native-node"
 import { createWasmBackend } from "../src/ops/cpu/load-wasm-node"
 import { createReferenceBackend } from "../src/ops/reference"
 import { imageToEvent } from "../src/processor"
@@ -18,10 +19,12 @@ import { openCheckpoint } from "../src/weights/checkpoint"
 import { openFolder } from "../src/weights/files-node"
 import { goldenPath, maxAbsDiff, readGolden, readGoldenJson } from "./golden"
 import { modelLaws } from "./model-laws"
+import { hasAddon } from "./native-addon"
 
 const BACKENDS: readonly [name: string, create: () => Promise<Backend>][] = [
   ["reference", async () => createReferenceBackend()],
   ["wasm", () => createWasmBackend()],
+  ...(hasAddon ? [["native", () => createNativeBackend()] as [string, () => Promise<Backend>]] : []),
 ]
 
 export interface PackedModelLimits {

@@ -1,7 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { hasAddon } from "../../test/native-addon"
 import { LETTERS, promptOf, randomImage, randomText, randomTinyModel, sessionPool } from "../../test/tiny-sessions"
 import type { IsaacModel } from "../model"
 import type { Backend } from "../ops/backend"
+import { createNativeBackend } from "../ops/cpu/load-native-node"
 import { createWasmBackend } from "../ops/cpu/load-wasm-node"
 import { createReferenceBackend } from "../ops/reference"
 import type { AbortFlag } from "./abort"
@@ -26,6 +28,7 @@ const setup = (more: Partial<CandidatesSetup> = {}): CandidatesSetup => ({
 describe.each<[string, () => Promise<Backend>]>([
   ["reference", async () => createReferenceBackend()],
   ["wasm", () => createWasmBackend()],
+  ...(hasAddon ? [["native", () => createNativeBackend()] as [string, () => Promise<Backend>]] : []),
 ])("candidates on %s", (_, create) => {
   let backend: Backend
   let model: IsaacModel

@@ -7,12 +7,11 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { Worker } from "node:worker_threads"
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
+import { ADDON, hasAddon } from "../../../test/native-addon"
 import type { Backend } from "../backend"
 import { createNativeBackend, type NativeBackendOptions, platformPackage } from "./load-native-node"
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url))
-const ADDON = join(ROOT, "dist/ops/cpu/isaac.node")
-const built = existsSync(ADDON)
 
 const made: Backend[] = []
 let folder: string
@@ -64,7 +63,7 @@ test("a platform's package has the platform in its name", () => {
   expect(platformPackage("linux", "x64")).toBe("isaac-vlm-linux-x64")
 })
 
-describe.skipIf(!built)("the addon (skipped where none was built, without a C++ compiler)", () => {
+describe.skipIf(!hasAddon)("the addon (skipped where none was built, without a C++ compiler)", () => {
   test("takes the best instruction set, or the one that is asked for", async () => {
     const best = (await create({})).info.isa
     vi.stubEnv("ISAAC_INSTRUCTION_SET", best)
