@@ -78,6 +78,14 @@ describe("convertModel", () => {
     expect(await logitsOf(join(folder, "out"), "auto")).toEqual(await logitsOf(model, dtype))
   })
 
+  it.each(["q8", "q4"] as const)("stores a head that equals the embedding once, as %s", async (dtype) => {
+    const tensors = randomTensors(ODD_CONFIG)
+    await convert(await source(tensors.set("lm_head.weight", tensors.get("model.embed_tokens.weight")!)), { dtype })
+    const checkpoint = await openCheckpoint(await openFolder(join(folder, "out")))
+    await checkpoint.close()
+    expect(checkpoint.tensors.get("lm_head.weight")).toMatchObject({ storedName: "model.embed_tokens.weight" })
+  })
+
   it("copies what belongs to a checkpoint, and nothing else", async () => {
     const model = await source()
     const progress: LoadProgress[] = []
