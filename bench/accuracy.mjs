@@ -261,7 +261,9 @@ async function layers() {
     const vector = (name) => tensor(spec.weights[name])
     const matrix = (name) => {
       const bytes = new Uint8Array(generate(spec.weights[name]).buffer)
-      return b.loadWeight(bytes, "F32", spec.weights[name].shape, dtype)
+      // As loading does: see keptAs in src/model/memory-plan.ts.
+      const kept = dtype === "q4" && !name.startsWith("decoder.") ? "q8" : dtype
+      return b.loadWeight(bytes, "F32", spec.weights[name].shape, kept)
     }
     const linear = (name) => ({ weight: matrix(`${name}.weight`), bias: vector(`${name}.bias`) })
     const norm = (name) => ({ weight: vector(`${name}.weight`), bias: vector(`${name}.bias`) })
