@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs"
 import { Command } from "commander"
 import { addAsk } from "./ask"
 import { addBench } from "./bench"
+import { addBuildNative } from "./build-native"
 import { addConvert } from "./convert"
 import { addDoctor } from "./doctor"
 import { EXIT, reportFailure } from "./failure"
@@ -40,6 +41,7 @@ function createProgram(terminal: Terminal): Command {
   addInspect(program, terminal)
   addConvert(program, terminal)
   addBench(program, terminal)
+  addBuildNative(program, terminal)
   addDoctor(program, terminal)
   addSynth(program, terminal)
   return program

@@ -59,6 +59,21 @@ describe("the build", () => {
   })
 })
 
+test.skipIf(!hasAddon)(
+  "the package for a platform is what the loader looks for (skipped without an addon)",
+  async () => {
+    const tool = join(ROOT, "tools/pack-platform.mjs")
+    await promisify(execFile)(process.execPath, [tool, "--out", folder, "--addon", ADDON])
+    const name = platformPackage()
+    const about = JSON.parse(await readFile(join(folder, name, "package.json"), "utf8"))
+    const main = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"))
+    expect(about).toMatchObject({ name, version: main.version, os: [process.platform], cpu: [process.arch] })
+    expect(about.scripts).toBeUndefined()
+    const backend = await create({ path: join(folder, name, "isaac.node") })
+    expect(backend.info.name).toBe("native")
+  },
+)
+
 test("a platform's package has the platform in its name", () => {
   expect(platformPackage("linux", "x64")).toBe("isaac-vlm-linux-x64")
 })
