@@ -33,11 +33,14 @@ const wanted = (part) => values.only === undefined || values.only === part
 const STORED = [
   { dtype: "f32", kvDtype: "f32" },
   { dtype: "f32", kvDtype: "bf16" },
+  { dtype: "f32", kvDtype: "int8" },
   { dtype: "bf16", kvDtype: "f32" },
   { dtype: "q8", kvDtype: "f32" },
   { dtype: "q8", kvDtype: "bf16" },
+  { dtype: "q8", kvDtype: "int8" },
   { dtype: "q4", kvDtype: "f32" },
   { dtype: "q4", kvDtype: "bf16" },
+  { dtype: "q4", kvDtype: "int8" },
 ]
 
 function table(title, head, rows) {

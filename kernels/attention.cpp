@@ -25,10 +25,12 @@ constexpr float LOWEST = -3.402823466e38f;
 ISAAC_SIZE(kv_block_tokens) int kv_block_tokens() { return KV_BLOCK; }
 ISAAC_SIZE(query_rows) int query_rows() { return QUERY_ROWS; }
 
-// Vectors in a tile of attend_few with MR rows: few rows need more of them to have enough sums under way.
+// Most rows of a tile of attend_few, and vectors in one with MR rows: keys and values are read in order where a tile is
+// as wide as a block, and few rows need several to have enough sums under way.
+constexpr int FEW_ROWS = TILE_ROWS < 6 ? TILE_ROWS : 6;
 template <int MR>
 constexpr int few_vectors() {
-  int vectors = MR <= 2 ? 4 : 2;
+  int vectors = MR <= 2 || TILE_ROWS > 6 ? 4 : 2;
   return vectors * LANES > KV_BLOCK ? KV_BLOCK / LANES : vectors;
 }
 constexpr int FEW_COLUMNS = few_vectors<1>() * LANES;
@@ -151,7 +153,18 @@ ISAAC_INLINE void load_stored(const float* p, vf* out) {
 template <int NV>
 ISAAC_INLINE void load_stored(const uint16_t* p, vf* out) {
   ISAAC_UNROLL
-  for (int v = 0; v < NV; v++) out[v] = load_bf16(p + v * LANES);
+  for (int v = 0; v < NV; v++) {
+    // GCC takes several instructions for the conversion that these are one of.
+#if defined(__AVX512F__)
+    __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + v * LANES)));
+    out[v] = as_float(reinterpret_cast<vi>(_mm512_slli_epi32(words, 16)));
+#elif defined(__AVX2__)
+    __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + v * LANES)));
+    out[v] = as_float(reinterpret_cast<vi>(_mm256_slli_epi32(words, 16)));
+#else
+    out[v] = load_bf16(p + v * LANES);
+#endif
+  }
 }
 template <int NV>
 ISAAC_INLINE void load_stored(const int8_t* p, vf* out) {
@@ -170,11 +183,15 @@ ISAAC_INLINE void load_stored(const int8_t* p, vf* out) {
     out[v + 1] = __builtin_convertvector(__builtin_convertvector(high, vi), vf);
   }
 #else
-  typedef int8_t bytes_memory __attribute__((vector_size(LANES), aligned(1), may_alias));
   ISAAC_UNROLL
   for (int v = 0; v < NV; v++) {
-    vi whole = __builtin_convertvector(*reinterpret_cast<const bytes_memory*>(p + v * LANES), vi);
-    out[v] = __builtin_convertvector(whole, vf);
+    // GCC converts to four times the width number by number.
+#if defined(__AVX512F__)
+    __m512i whole = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + v * LANES)));
+#else
+    __m256i whole = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + v * LANES)));
+#endif
+    out[v] = __builtin_convertvector(reinterpret_cast<vi>(whole), vf);
   }
 #endif
 }
@@ -506,14 +523,14 @@ ISAAC_SIZE(kv_block_slack) int kv_block_slack() { return FEW_COLUMNS; }
 template <class T>
 ISAAC_INLINE void attend_few_parts(const AttendArgs* a, int first, int end, float* scratch) {
   int kv_heads = a->kv_heads.i(), share = a->heads.i() / kv_heads;
-  Tiling tiling(share);
+  Tiling<FEW_ROWS> tiling(share);
   for (int part = first; part < end; part++) {
     const Queries& query = a->queries.ptr<const Queries>()[part / kv_heads];
     int kv_head = part % kv_heads;
     for (int tile = 0; tile < tiling.tiles; tile++) {
       int head = kv_head * share + tiling.start(tile);
-      with_rows(tiling.rows(tile),
-                [&](auto n) { attend_heads<decltype(n)::count, T>(a, query, kv_head, head, scratch); });
+      with_rows<FEW_ROWS>(tiling.rows(tile),
+                          [&](auto n) { attend_heads<decltype(n)::count, T>(a, query, kv_head, head, scratch); });
     }
   }
 }
