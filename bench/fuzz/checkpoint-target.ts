@@ -2,6 +2,7 @@
 
 import { isIsaacError } from "../../src/errors"
 import { openCheckpoint } from "../../src/weights/checkpoint"
+import { arithmeticOf } from "../../src/weights/conversion"
 import { bytesFiles } from "../../src/weights/source"
 import { editText, pick, type Random } from "./random"
 import { fileOf } from "./safetensors-target"
@@ -50,7 +51,8 @@ const PIECES = [
 const CONVERSION: readonly [string, readonly string[]][] = [
   ["isaac.stored", ["q8", "bf16", "q4", ""]],
   ["isaac.layout", ["1", "2", "0"]],
-  ["isaac.arithmetic", ["x", "q8: 7 bits, groups of 32 along K"]],
+  ["isaac.arithmetic", ["x", "q8: 7 bits, groups of 32 along K", arithmeticOf("q8"), arithmeticOf("q4")]],
+  ["isaac.types", ["{", "[]", '{"lm_head.weight":"q8"}', '{"lm_head.weight":4}']],
   [
     "isaac.shapes",
     ['{"a":[2,3]}', "{}", "[]", "{", '{"a":[1e9,1e9]}', '{"a":[0,1]}', '{"__proto__":[1,1]}', '{"b":null}'],
