@@ -6,7 +6,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { IsaacModel } from "../src/model"
-import type { Backend, StoredType, Tensor } from "../src/ops/backend"
+import type { Backend, KvType, StoredType, Tensor } from "../src/ops/backend"
 import { imageToEvent } from "../src/processor"
 import { createEvent, type Event, Stream, TensorStream } from "../src/stream"
 import { openCheckpoint } from "../src/weights/checkpoint"
@@ -17,6 +17,8 @@ import { checkpointFiles, ODD_CONFIG, randomNumbers, randomTensors } from "./ran
 export interface LawOptions {
   /** How weights are kept. Default "auto": float32. */
   readonly stored?: StoredType | "auto"
+  /** How keys and values are kept. Default "f32". */
+  readonly kvStored?: KvType
   /** Largest difference from float64, at logits of magnitude 3. Default 1.5e-5. */
   readonly exact?: number
   /** Largest difference between two ways of computing the same. Default 2e-5. */
@@ -25,9 +27,9 @@ export interface LawOptions {
 
 /** Declares the tests of one backend. */
 export function modelLaws(name: string, create: () => Promise<Backend>, options: LawOptions = {}): void {
-  const { stored = "auto", exact = 1.5e-5, same = 2e-5 } = options
+  const { stored = "auto", kvStored = "f32", exact = 1.5e-5, same = 2e-5 } = options
 
-  describe(`laws of the model on ${name} (weights ${stored}): patch 10, shuffle 3, head_dim 16, vision heads of 6, table 7×7`, () => {
+  describe(`laws of the model on ${name} (weights ${stored}, keys and values ${kvStored}): patch 10, shuffle 3, head_dim 16, vision heads of 6, table 7×7`, () => {
     const tensors = randomTensors(ODD_CONFIG)
     let backend: Backend
     let model: IsaacModel
@@ -35,7 +37,7 @@ export function modelLaws(name: string, create: () => Promise<Backend>, options:
     beforeAll(async () => {
       backend = await create()
       const checkpoint = await openCheckpoint(checkpointFiles(ODD_CONFIG, tensors))
-      model = await IsaacModel.load(checkpoint, backend, { stored })
+      model = await IsaacModel.load(checkpoint, backend, { stored, kvStored })
       await checkpoint.close()
     })
     afterAll(async () => {
