@@ -268,6 +268,16 @@ describe("what people read", () => {
   })
 })
 
+describe("isaac build-native", () => {
+  it("says what is missing where there is no compiler", async () => {
+    vi.stubEnv("CXX", "/nowhere/c++")
+    const { code, err } = await runCommand(["build-native"])
+    vi.unstubAllEnvs()
+    expect(code).toBe(EXIT.failure)
+    expect(err).toMatch(/native kernels could not be built: no C\+\+ compiler \(\/nowhere\/c\+\+\)/)
+  })
+})
+
 describe("isaac synth", () => {
   it("writes a checkpoint that inspect takes, and refuses to write over one", async () => {
     const parent = await mkdtemp(join(tmpdir(), "isaac-synth-"))

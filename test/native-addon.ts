@@ -3,6 +3,12 @@
 import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
-export const ADDON = fileURLToPath(new URL("../dist/ops/cpu/isaac.node", import.meta.url))
+/** tools/test-sanitized.mjs runs tests with an addon of its own. */
+const sanitized = process.env.ISAAC_SANITIZED_ADDON
+
+export const ADDON = sanitized ?? fileURLToPath(new URL("../dist/ops/cpu/isaac.node", import.meta.url))
 
 export const hasAddon = existsSync(ADDON)
+
+/** How native backends are made for tests: under sanitizers every piece of memory by itself, so that they see its ends. */
+export const ADDON_OPTIONS = { path: ADDON, ...(sanitized ? { growBytes: 0 } : {}) }
