@@ -135,7 +135,7 @@ interface ChildAnswer {
 
 /** Load the addon in a child process and try a set, the best by default. A string says how that ended otherwise. */
 async function inChild(path: string, sets: readonly string[]): Promise<ChildAnswer | string> {
-  const source = `(${trialMain})(${JSON.stringify(path)}, ${JSON.stringify(sets[0] ?? null)})`
+  const source = `(${trialMain})(require, ${JSON.stringify(path)}, ${JSON.stringify(sets[0] ?? null)})`
   const env = { ...process.env, NODE_OPTIONS: "", ELECTRON_RUN_AS_NODE: "1" }
   try {
     const { stdout } = await promisify(execFile)(process.execPath, ["-e", source], {
@@ -159,11 +159,11 @@ async function inChild(path: string, sets: readonly string[]): Promise<ChildAnsw
 }
 
 /**
- * What the child runs, as text: it may use nothing from outside itself. Sums of products of small whole numbers, which
+ * What the child runs, as text: it may use nothing from outside itself, not even `require`, which a bundler renames. Sums of products of small whole numbers, which
  * are exact in any order, on two threads.
  */
-function trialMain(path: string, wanted: string | null): void {
-  const addon = require(path) as Addon
+function trialMain(load: (path: string) => unknown, path: string, wanted: string | null): void {
+  const addon = load(path) as Addon
   const sets = addon.instructionSets()
   const tried = wanted ?? sets[0]
   let wrong: string | undefined
