@@ -16,7 +16,8 @@
  */
 
 import { execFileSync } from "node:child_process"
-import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from "node:fs"
+import { createHash } from "node:crypto"
+import { existsSync, mkdirSync, readdirSync, readFileSync, statfsSync, writeFileSync } from "node:fs"
 import { availableParallelism, cpus, totalmem } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -87,7 +88,7 @@ function installPeers() {
 
 /** Bytes that the models still to be written will take. */
 function checkDisk(models) {
-  const missing = models.filter(({ path }) => !existsSync(path))
+  const missing = models.filter(({ path, stamp }) => !existsSync(path) || (stamp && stampOf(path) !== stamp))
   const needed = missing.reduce((sum, { bytes }) => sum + bytes, 0)
   mkdirSync(folder, { recursive: true })
   const { bavail, bsize } = statfsSync(folder)
@@ -99,6 +100,18 @@ function checkDisk(models) {
   }
   if (needed > 0) say(`Models of ${gigabytes(needed)} go to ${folder}.`)
   return missing
+}
+
+const stampOf = (path) => (existsSync(`${path}.stamp`) ? readFileSync(`${path}.stamp`, "utf8") : undefined)
+
+/** What decides how converted weights look: another program converts again. */
+function converterStamp() {
+  const hash = createHash("sha256")
+  for (const part of ["weights", "ops", "model"]) {
+    const code = readdirSync(join(dist, part)).filter((file) => file.endsWith(".js"))
+    for (const file of code.sort()) hash.update(readFileSync(join(dist, part, file)))
+  }
+  return hash.digest("hex").slice(0, 16)
 }
 
 const isaac = (...args) => execFileSync(process.execPath, [values.cli, ...args], { stdio: ["ignore", 2, 2] })
@@ -123,17 +136,25 @@ function isaacModels() {
   const source = place(`isaac${suffix}-bf16`)
   const cut = values.quick ? ["--layers", String(QUICK_LAYERS)] : []
   const size = layers / decoder.layers
+  const stamp = converterStamp()
   return [
     {
       path: source,
       bytes: 5.2e9 * (0.3 + 0.7 * size),
       write: () => isaac("synth", "--preset", "isaac-0.1", "--dtype", "bf16", ...cut, "--out", source),
     },
-    ...dtypes.map((dtype) => ({
-      path: place(`isaac${suffix}-${dtype}`),
-      bytes: (dtype === "q4" ? 1.6e9 : 2.9e9) * (0.3 + 0.7 * size),
-      write: () => isaac("convert", source, "--dtype", dtype, "--out", place(`isaac${suffix}-${dtype}`)),
-    })),
+    ...dtypes.map((dtype) => {
+      const path = place(`isaac${suffix}-${dtype}`)
+      return {
+        path,
+        stamp,
+        bytes: (dtype === "q4" ? 1.8e9 : 2.9e9) * (0.3 + 0.7 * size),
+        write: () => {
+          isaac("convert", source, "--dtype", dtype, "--out", path)
+          writeFileSync(`${path}.stamp`, stamp)
+        },
+      }
+    }),
   ]
 }
 
@@ -273,6 +294,8 @@ if (only.includes("torch")) {
   if (torch) subjects.push(torch)
   else skipped.push("PyTorch: this machine's python3 does not have it")
 }
+
+if (!existsSync(join(dist, "cli/bench.js"))) throw new Error(`${dist} has no isaac bench: run "npm run build" first.`)
 
 // 1. What is needed.
 if (only.includes("llama") || only.includes("ort")) installPeers()
