@@ -20,6 +20,8 @@ constexpr int Q8_STEP = 4;                          // numbers along K that a do
 constexpr int Q8_STEP_BYTES = Q8_PANEL * Q8_STEP;   // of a panel
 constexpr int Q8_SCALE_BYTES = Q8_PANEL * 2;
 constexpr int Q8_GROUP_BYTES = Q8_SCALE_BYTES + Q8_PANEL * Q8_GROUP;
+// How far ahead of a single row's products the panel is asked for.
+constexpr int Q8_AHEAD = 3072;
 // Rows whose sums are kept while a panel's group passes them: these, their activations of a group and the group itself
 // stay in the first cache.
 constexpr int Q8_ROWS = 64;
@@ -265,6 +267,9 @@ ISAAC_NOINLINE void multiply_group(const char* x, const char* group, int steps, 
     const char* a = x + MR * 8;
     const char* w = group + Q8_SCALE_BYTES + column * Q8_STEP;
     for (int step = steps; step > 0; step--) {
+      if constexpr (MR == 1) {
+        for (int line = 0; line < NV * LANES * Q8_STEP; line += 64) __builtin_prefetch(w + line + Q8_AHEAD);
+      }
       DotWeights numbers[NV];
       ISAAC_UNROLL
       for (int v = 0; v < NV; v++) numbers[v] = dot_weights(w + v * LANES * Q8_STEP);
