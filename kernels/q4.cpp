@@ -132,10 +132,23 @@ ISAAC_NOINLINE void multiply_group_q4(const char* x, const char* group, int step
     }
     const char* a = x + MR * 8;
     const char* w = group + Q8_SCALE_BYTES + column * Q8_STEP;
-    for (int step = 0; step < steps; step += 2) {
-      if constexpr (MR == 1) {
+    int step = 0;
+    if constexpr (MR == 1) {
+      // Each vector is loaded once, for both halves.
+      for (; step + 2 <= steps; step += 2) {
         for (int line = 0; line < NV * LANES * Q8_STEP; line += 64) __builtin_prefetch(w + line + Q4_AHEAD);
+        DotInputs low = dot_inputs(a), high = dot_inputs(a + DOT_INPUT_BYTES);
+        ISAAC_UNROLL
+        for (int v = 0; v < NV; v++) {
+          vi bytes = load_ints(w + v * LANES * Q8_STEP);
+          dots[0][v] = dot(dots[0][v], q4_low(bytes), low);
+          dots[0][v] = dot(dots[0][v], q4_high(bytes), high);
+        }
+        a += 2 * DOT_INPUT_BYTES;
+        w += Q4_STEP_BYTES;
       }
+    }
+    for (; step < steps; step += 2) {
       DotWeights numbers[NV];
       ISAAC_UNROLL
       for (int v = 0; v < NV; v++) numbers[v] = q4_low(load_ints(w + v * LANES * Q8_STEP));
