@@ -45,7 +45,8 @@ describe("isaac inspect", () => {
     expect(f32.weights).toBe(found.parameters * 4)
     expect(bf16.weights / found.parameters).toBeCloseTo(2, 0)
     expect(q8.weights / bf16.weights).toBeLessThan(0.6)
-    expect(q4.weights / q8.weights).toBeLessThan(0.7)
+    // The vision tower stays q8, and is a large part of a model this small.
+    expect(q4.weights / q8.weights).toBeLessThan(0.9)
     // Keys and values, of 4 layers with 2 heads of 32 numbers of 4 bytes.
     expect(bf16.kv / found.context).toBe(2 * 4 * 2 * 32 * 4)
     expect(bf16.total).toBe(bf16.weights + bf16.kv + bf16.activations)

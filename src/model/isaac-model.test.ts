@@ -252,7 +252,7 @@ describe("loading", () => {
     const limited = (bytes: number): Backend =>
       new Proxy(backend, {
         get: (target, key) =>
-          key === "info" ? { ...target.info, memoryLimit: bytes } : Reflect.get(target, key).bind(target),
+          key === "info" ? { ...target.info, memoryLimit: bytes } : Reflect.get(target, key)?.bind(target),
       })
     await expect(load(tensors, { stored, kvStored, backend: limited(memoryLimit - 1) })).rejects.toMatchObject({
       code: "out_of_memory",

@@ -48,12 +48,12 @@ export interface NativeEngineOptions {
 
 /** The memory grows by at least this, so that it seldom does. */
 const GROW_BYTES = 64 << 20
-/** Work of a thread between two looks at the abort flag: at most some fifty milliseconds of a slow core. */
-const SLICE_WORK = 1e9
+/** Work of a thread between two looks at the abort flag: a tenth of a second of a slow core. */
+const SLICE_WORK = 3e9
 /** A job of less work than this is done before a thread is awake. */
 const ALONE_WORK = 1e5
 /** Runs of parts for each thread: more even out what threads get done, fewer cost less. */
-const RUNS_PER_THREAD = 8
+const RUNS_PER_THREAD = 16
 
 const NOWHERE: NativeRegion = { start: 0, buffer: new ArrayBuffer(0) }
 
@@ -153,7 +153,8 @@ export class NativeEngine implements Engine {
     for (let i = 0; i < names.length; i++) this.args[i] = values[names[i]]
     const number = KERNEL_NUMBERS.get(kernel)!
     const threads = work < ALONE_WORK ? 1 : this.threads
-    const slice = Math.max(1, Math.min(parts, Math.floor((parts * SLICE_WORK * threads) / Math.max(1, work))))
+    const fitting = Math.floor((parts * SLICE_WORK * threads) / Math.max(1, work))
+    const slice = Math.max(threads, Math.min(parts, fitting))
     const grain = threads === 1 ? slice : Math.max(1, Math.ceil(slice / (threads * RUNS_PER_THREAD)))
     for (let first = 0; first === 0 || first < parts; first += slice) {
       this.checkAbort()
