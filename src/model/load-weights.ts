@@ -46,6 +46,9 @@ export interface LoadWeightsOptions {
   readonly signal?: AbortSignal
 }
 
+/** How often loading lets others run. */
+const PAUSE_MS = 50
+
 /** Throws unsupported when the backend cannot keep matrices so, or the checkpoint's cannot be brought to it. */
 export function checkStored({ info }: Backend, { name, tensors }: Checkpoint, stored: StoredType | "auto"): void {
   const packed = packedTypeOfTensors(tensors)
@@ -86,6 +89,7 @@ export async function loadWeights(
     const names = [...table.keys()].filter((name) => !(name === LM_HEAD && shared))
     const total = names.reduce((sum, name) => sum + checkpoint.tensors.get(name)!.bytes, 0)
     let loaded = 0
+    let paused = performance.now()
     const report = (tensor: string, bytes: number) => {
       loaded += bytes
       onProgress?.({ tensor, loaded, total })
@@ -111,6 +115,11 @@ export async function loadWeights(
         if (mapped) {
           matrices.set(name, mapped)
           report(name, mapped.bytes)
+          // Nothing else waits here: an abort would not be seen before all is loaded.
+          if (performance.now() - paused > PAUSE_MS) {
+            await new Promise((resolve) => setTimeout(resolve))
+            paused = performance.now()
+          }
           continue
         }
         const weight = backend.createWeight([shape[0], shape[1]], keep)
