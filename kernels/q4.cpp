@@ -221,6 +221,7 @@ ISAAC_KERNEL(linear_q4, LinearQ8Args) {
       const char* group = panel;
       for (int start = 0; start < in; start += Q8_GROUP, group += Q4_GROUP_BYTES) {
         int steps = steps_of(in - start < Q8_GROUP ? in - start : Q8_GROUP);
+        if (rows > 1) prefetch_bytes(group + Q4_GROUP_BYTES, Q4_GROUP_BYTES);
         // Where the group begins in a tile: as many bytes of it for each row.
         size_t before = static_cast<size_t>(start / Q8_GROUP) * (8 + Q8_GROUP / Q8_STEP * DOT_INPUT_BYTES);
         bool is_single = tile - first_tile == 1;

@@ -294,6 +294,11 @@ ISAAC_NOINLINE void multiply_group(const char* x, const char* group, int steps, 
   }
 }
 
+// Ask for the next group of a weight while rows pass this one.
+ISAAC_INLINE void prefetch_bytes(const char* from, int bytes) {
+  for (int line = 0; line < bytes; line += 64) __builtin_prefetch(from + line);
+}
+
 // A part is a panel: a thread reads its share of the weight and nothing else of it.
 ISAAC_KERNEL(linear_q8, LinearQ8Args) {
   int rows = a->rows.i(), in = a->in.i();
@@ -313,6 +318,7 @@ ISAAC_KERNEL(linear_q8, LinearQ8Args) {
       const char* group = panel;
       for (int start = 0; start < in; start += Q8_GROUP, group += Q8_GROUP_BYTES) {
         int steps = steps_of(in - start < Q8_GROUP ? in - start : Q8_GROUP);
+        if (rows > 1) prefetch_bytes(group + Q8_GROUP_BYTES, Q8_GROUP_BYTES);
         // Where the group begins in a tile: as many bytes of it for each row.
         size_t before = static_cast<size_t>(start / Q8_GROUP) * (8 + Q8_GROUP / Q8_STEP * DOT_INPUT_BYTES);
         for (int t = first_tile; t < tile; t++) {
