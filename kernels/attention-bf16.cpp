@@ -58,14 +58,7 @@ ISAAC_NOINLINE void multiply_pairs(const uint32_t* a, int a_step, const uint32_t
     a += a_step;
     b += b_step;
   }
-  ISAAC_UNROLL
-  for (int r = 0; r < MR; r++) {
-    ISAAC_UNROLL
-    for (int v = 0; v < NV; v++) {
-      float* to = out + r * out_step + v * LANES;
-      store(to, accumulate ? load(to) + sums[r][v] : sums[r][v]);
-    }
-  }
+  store_tile(sums, out, out_step, accumulate);
 }
 
 // Rows of numbers become columns of pairs: out[p·step + i] = the p-th pair of row i for i < LANES, rows of which there are

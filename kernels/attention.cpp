@@ -422,14 +422,7 @@ ISAAC_NOINLINE void multiply_stored(const float* a, int a_step, const T* b, int 
     a += a_step;
     b += b_step;
   }
-  ISAAC_UNROLL
-  for (int r = 0; r < MR; r++) {
-    ISAAC_UNROLL
-    for (int v = 0; v < NV; v++) {
-      float* to = out + r * out_step + v * LANES;
-      store(to, accumulate ? load(to) + sums[r][v] : sums[r][v]);
-    }
-  }
+  store_tile(sums, out, out_step, accumulate);
 }
 
 // The heads h0 … h0+MR-1 of one query, which share a key/value head, over the keys of its range. Scales are taken in

@@ -2,9 +2,7 @@
 // src/ops/reference/quantisation.ts, the layout of a weight in src/ops/q4-layout.ts. Activations are those of q8.
 
 #include "abi.h"
-#include "finish.h"
 #include "simd.h"
-#include "source.h"
 #include "tile.h"
 
 constexpr int Q4_LEAST = -8;
@@ -25,52 +23,25 @@ ISAAC_INLINE size_t q4_panel_bytes_of(int in) {
 
 // A part is a panel.
 ISAAC_KERNEL(pack_q4, PackQ8Args) {
-  int rows = a->rows.i(), in = a->in.i(), type = a->source_type.i();
-  float numbers[Q8_GROUP] = {};
-  int32_t whole[Q8_GROUP];
-  for (int part = first; part < end; part++) {
-    char* group = a->target.ptr<char>() + part * q4_panel_bytes_of(in);
-    for (int start = 0; start < in; start += Q8_GROUP) {
-      int count = in - start < Q8_GROUP ? in - start : Q8_GROUP;
-      int steps = q4_steps_of(count);
-      for (int column = 0; column < Q8_PANEL; column++) {
-        int row = part * Q8_PANEL + column;
-        uint32_t largest = 0;
-        if (row < rows) {
-          read_source(a->source.ptr<const void>(), type, static_cast<size_t>(row) * in + start, count, numbers);
-          largest = largest_bits(numbers, count);
+  pack_panels<Q4_STEP>(
+      a, first, end, q4_panel_bytes_of(a->in.i()),
+      [](const float* numbers, uint32_t largest) {
+        int farthest = 0;
+        while ((bits_of_float(numbers[farthest]) & 0x7fffffffu) != largest) farthest++;
+        return numbers[farthest] / Q4_LEAST;
+      },
+      [](vf x) {
+        vi rounded = round_to(x, -Q4_LEAST);
+        return rounded < Q4_MOST ? rounded : splat(Q4_MOST);
+      },
+      [](const int32_t* w) {
+        uint32_t word = 0;
+        for (int i = 0; i < Q8_STEP; i++) {
+          word |= static_cast<uint32_t>(w[i] + Q4_OFFSET) << (8 * i);
+          word |= static_cast<uint32_t>(w[Q8_STEP + i] + Q4_OFFSET) << (8 * i + 4);
         }
-        uint16_t bits = 0;
-        for (int i = 0; i < Q8_GROUP; i++) whole[i] = 0;
-        if (largest >= INFINITY_BITS) {
-          bits = 0x7fc0;
-        } else if (largest >= Q8_TINY_BITS) {
-          int farthest = 0;
-          while ((bits_of_float(numbers[farthest]) & 0x7fffffffu) != largest) farthest++;
-          bits = to_bf16(numbers[farthest] / Q4_LEAST);
-          vf scale = splat(from_bf16(bits));
-          for (int i = count; i < steps * Q4_STEP; i++) numbers[i] = 0.0f;
-          // Past the last step there are leftovers, which are not packed.
-          for (int i = 0; i < steps * Q4_STEP; i += LANES) {
-            vi rounded = round_to(load(numbers + i) / scale, -Q4_LEAST);
-            store_ints(whole + i, rounded < Q4_MOST ? rounded : splat(Q4_MOST));
-          }
-        }
-        reinterpret_cast<uint16_t*>(group)[column] = bits;
-        char* to = group + Q8_SCALE_BYTES + column * Q8_STEP;
-        for (int step = 0; step < steps; step++) {
-          const int32_t* w = whole + step * Q4_STEP;
-          uint32_t word = 0;
-          for (int i = 0; i < Q8_STEP; i++) {
-            word |= static_cast<uint32_t>(w[i] + Q4_OFFSET) << (8 * i);
-            word |= static_cast<uint32_t>(w[Q8_STEP + i] + Q4_OFFSET) << (8 * i + 4);
-          }
-          *reinterpret_cast<uint32_t*>(to + step * Q4_STEP_BYTES) = word;
-        }
-      }
-      group += Q8_SCALE_BYTES + steps * Q4_STEP_BYTES;
-    }
-  }
+        return word;
+      });
 }
 
 // A part is a panel. Every byte is two numbers; scales may be damaged.
@@ -152,34 +123,16 @@ ISAAC_NOINLINE void multiply_group_q4(const char* x, const char* group, int step
       DotWeights numbers[NV];
       ISAAC_UNROLL
       for (int v = 0; v < NV; v++) numbers[v] = q4_low(load_ints(w + v * LANES * Q8_STEP));
-      ISAAC_UNROLL
-      for (int r = 0; r < MR; r++) {
-        DotInputs row = dot_inputs(a + r * DOT_INPUT_BYTES);
-        ISAAC_UNROLL
-        for (int v = 0; v < NV; v++) dots[r][v] = dot(dots[r][v], numbers[v], row);
-      }
+      add_products(dots, numbers, a);
       a += MR * DOT_INPUT_BYTES;
       if (step + 1 == steps) break;
       ISAAC_UNROLL
       for (int v = 0; v < NV; v++) numbers[v] = q4_high(load_ints(w + v * LANES * Q8_STEP));
-      ISAAC_UNROLL
-      for (int r = 0; r < MR; r++) {
-        DotInputs row = dot_inputs(a + r * DOT_INPUT_BYTES);
-        ISAAC_UNROLL
-        for (int v = 0; v < NV; v++) dots[r][v] = dot(dots[r][v], numbers[v], row);
-      }
+      add_products(dots, numbers, a);
       a += MR * DOT_INPUT_BYTES;
       w += Q4_STEP_BYTES;
     }
-    ISAAC_UNROLL
-    for (int v = 0; v < NV; v++) {
-      vf scale = load_bf16(reinterpret_cast<const uint16_t*>(group) + column + v * LANES);
-      ISAAC_UNROLL
-      for (int r = 0; r < MR; r++) {
-        float* sum = sums + r * Q8_PANEL + column + v * LANES;
-        store(sum, fma(__builtin_convertvector(dots[r][v], vf), scale * splat(scales[r]), load(sum)));
-      }
-    }
+    add_group(dots, reinterpret_cast<const uint16_t*>(group) + column, scales, sums + column);
   }
 }
 
@@ -203,43 +156,19 @@ ISAAC_NOINLINE void widen_group(const char* group, int steps, char* out) {
 
 // A part is a panel. Rows of one tile take numbers apart as they go; more rows share a group that is widened before.
 ISAAC_KERNEL(linear_q4, LinearQ8Args) {
-  int rows = a->rows.i(), in = a->in.i();
-  DotTiling tiling(rows);
-  const Finish finish = {a->out.ptr<float>(), a->bias.ptr<const float>(), a->residual.ptr<const float>(),
-                         a->activation.i(), a->columns.i(), false};
-  float sums[Q8_ROWS * Q8_PANEL];
   alignas(64) char wide[Q8_GROUP_BYTES];
-  for (int part = first; part < end; part++) {
-    const char* panel = a->weight.ptr<const char>() + part * q4_panel_bytes_of(in);
-    int tile = 0;
-    while (tile < tiling.tiles) {
-      // As many tiles as their sums have room for.
-      int first_tile = tile, first_row = tiling.start(tile);
-      while (tile < tiling.tiles && tiling.start(tile) + tiling.rows(tile) - first_row <= Q8_ROWS) tile++;
-      int last_row = tiling.start(tile - 1) + tiling.rows(tile - 1);
-      for (int i = 0; i < (last_row - first_row) * Q8_PANEL; i += LANES) store(sums + i, vf{});
-      const char* group = panel;
-      for (int start = 0; start < in; start += Q8_GROUP, group += Q4_GROUP_BYTES) {
-        int steps = steps_of(in - start < Q8_GROUP ? in - start : Q8_GROUP);
-        if (rows > 1) prefetch_bytes(group + Q4_GROUP_BYTES, Q4_GROUP_BYTES);
-        // Where the group begins in a tile: as many bytes of it for each row.
-        size_t before = static_cast<size_t>(start / Q8_GROUP) * (8 + Q8_GROUP / Q8_STEP * DOT_INPUT_BYTES);
-        bool is_single = tile - first_tile == 1;
-        if (!is_single) widen_group(group, steps, wide);
-        for (int t = first_tile; t < tile; t++) {
-          int at = tiling.start(t), count = tiling.rows(t);
-          const char* x = a->x.ptr<const char>() + static_cast<size_t>(at) * row_bytes_of(in) + before * count;
-          float* to = sums + (at - first_row) * Q8_PANEL;
-          with_rows<DOT_ROWS>(count, [&](auto n) {
-            constexpr int MR = decltype(n)::count;
-            if (is_single) multiply_group_q4<MR, dot_vectors(MR)>(x, group, steps, to);
-            else multiply_group<MR, dot_vectors(MR)>(x, wide, steps, to);
-          });
-        }
-      }
-      for (int row = first_row; row < last_row; row++) {
-        finish.row(sums + (row - first_row) * Q8_PANEL, row, part * Q8_PANEL, Q8_PANEL);
-      }
-    }
-  }
+  bool is_single = false;
+  linear_panels(
+      a, first, end, q4_panel_bytes_of(a->in.i()), Q4_GROUP_BYTES,
+      [&](const char* group, int steps, int tiles) -> const char* {
+        is_single = tiles == 1;
+        if (is_single) return group;
+        widen_group(group, steps, wide);
+        return wide;
+      },
+      [&](auto n, const char* x, const char* group, int steps, float* sums) {
+        constexpr int MR = decltype(n)::count;
+        if (is_single) multiply_group_q4<MR, dot_vectors(MR)>(x, group, steps, sums);
+        else multiply_group<MR, dot_vectors(MR)>(x, group, steps, sums);
+      });
 }

@@ -1,10 +1,9 @@
 // q8: weights and activations as whole numbers with a scale for each group along K. The arithmetic is defined in
 // src/ops/reference/quantisation.ts, the layout of a weight in src/ops/q8-layout.ts.
-//
-// A product must not be fused with a sum where numbers are quantised: between the two there is always a clamp.
 
 #include "abi.h"
 #include "finish.h"
+#include "quantise.h"
 #include "simd.h"
 #include "source.h"
 #include "tile.h"
@@ -13,9 +12,6 @@ constexpr int Q8_GROUP = 64;
 constexpr int Q8_PANEL = 32;
 constexpr int Q8_LARGEST = 63;
 constexpr int Q8_OFFSET = 64;
-constexpr int ACTIVATION_LARGEST = 127;
-constexpr uint32_t Q8_TINY_BITS = 0x0d800000u;      // 2^-100
-constexpr uint32_t INFINITY_BITS = 0x7f800000u;     // larger: NaN
 constexpr int Q8_STEP = 4;                          // numbers along K that a dot product takes at a time
 constexpr int Q8_STEP_BYTES = Q8_PANEL * Q8_STEP;   // of a panel
 constexpr int Q8_SCALE_BYTES = Q8_PANEL * 2;
@@ -47,34 +43,6 @@ ISAAC_SIZE(q8_row_bytes) int q8_row_bytes(int in) { return row_bytes_of(in); }
 
 // ── Quantising ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-// The bits of the largest magnitude of n numbers: as whole numbers they are ordered as the magnitudes are, NaN last.
-ISAAC_INLINE uint32_t largest_bits(const float* x, int n) {
-  vi largest = {};
-  int i = 0;
-  for (; i + LANES <= n; i += LANES) {
-    vi bits = as_int(load(x + i)) & 0x7fffffff;
-    largest = bits > largest ? bits : largest;
-  }
-  uint32_t most = 0;
-  for (int lane = 0; lane < LANES; lane++) {
-    uint32_t bits = static_cast<uint32_t>(largest[lane]);
-    most = bits > most ? bits : most;
-  }
-  for (; i < n; i++) {
-    uint32_t bits = bits_of_float(x[i]) & 0x7fffffffu;
-    most = bits > most ? bits : most;
-  }
-  return most;
-}
-
-// To the nearest whole number of at most ±most, halves away from zero. The largest float below a half is added, not a
-// half: a half would lift the largest number below a half to one.
-ISAAC_INLINE vi round_to(vf v, float most) {
-  v = min(max(v, splat(-most)), splat(most));
-  vi half = (as_int(v) & static_cast<int32_t>(0x80000000u)) | as_int(splat(0x1.fffffep-2f));
-  return truncate(v + as_float(half));
-}
-
 struct PackQ8Args {
   Arg source;       // [rows, in], row-major
   Arg source_type;  // Source
@@ -82,16 +50,20 @@ struct PackQ8Args {
   Arg rows, in;
 };
 
-// A part is a panel.
-ISAAC_KERNEL(pack_q8, PackQ8Args) {
+// Panels first … end-1, panel_bytes each, with words of STEP numbers. A column's scale is scale_of(its numbers in the group,
+// bits of the largest magnitude), rounded to bf16; whole_of(numbers / scale) are whole numbers, word_of(STEP of them) the
+// word.
+template <int STEP, class Scale, class Whole, class Word>
+ISAAC_INLINE void pack_panels(const PackQ8Args* a, int first, int end, size_t panel_bytes, Scale scale_of, Whole whole_of,
+                              Word word_of) {
   int rows = a->rows.i(), in = a->in.i(), type = a->source_type.i();
   float numbers[Q8_GROUP] = {};
   int32_t whole[Q8_GROUP];
   for (int part = first; part < end; part++) {
-    char* group = a->target.ptr<char>() + part * panel_bytes_of(in);
+    char* group = a->target.ptr<char>() + part * panel_bytes;
     for (int start = 0; start < in; start += Q8_GROUP) {
       int count = in - start < Q8_GROUP ? in - start : Q8_GROUP;
-      int steps = steps_of(count);
+      int steps = (count + STEP - 1) / STEP;
       for (int column = 0; column < Q8_PANEL; column++) {
         int row = part * Q8_PANEL + column;
         uint32_t largest = 0;
@@ -103,28 +75,35 @@ ISAAC_KERNEL(pack_q8, PackQ8Args) {
         for (int i = 0; i < Q8_GROUP; i++) whole[i] = 0;
         if (largest >= INFINITY_BITS) {
           bits = 0x7fc0;
-        } else if (largest >= Q8_TINY_BITS) {
-          bits = to_bf16(float_from_bits(largest) / Q8_LARGEST);
+        } else if (largest >= TINY_BITS) {
+          bits = to_bf16(scale_of(numbers, largest));
           vf scale = splat(from_bf16(bits));
-          for (int i = count; i < steps * Q8_STEP; i++) numbers[i] = 0.0f;
+          for (int i = count; i < steps * STEP; i++) numbers[i] = 0.0f;
           // Past the last step there are leftovers, which are not packed.
-          for (int i = 0; i < steps * Q8_STEP; i += LANES) {
-            vi rounded = round_to(load(numbers + i) / scale, Q8_LARGEST);
-            store_ints(whole + i, rounded);
-          }
+          for (int i = 0; i < steps * STEP; i += LANES) store_ints(whole + i, whole_of(load(numbers + i) / scale));
         }
         reinterpret_cast<uint16_t*>(group)[column] = bits;
         char* to = group + Q8_SCALE_BYTES + column * Q8_STEP;
         for (int step = 0; step < steps; step++) {
-          const int32_t* w = whole + step * Q8_STEP;
-          uint32_t word = 0;
-          for (int i = 0; i < Q8_STEP; i++) word |= static_cast<uint32_t>(w[i] + Q8_OFFSET) << (8 * i);
-          *reinterpret_cast<uint32_t*>(to + step * Q8_STEP_BYTES) = word;
+          *reinterpret_cast<uint32_t*>(to + step * Q8_STEP_BYTES) = word_of(whole + step * STEP);
         }
       }
       group += Q8_SCALE_BYTES + steps * Q8_STEP_BYTES;
     }
   }
+}
+
+// A part is a panel.
+ISAAC_KERNEL(pack_q8, PackQ8Args) {
+  pack_panels<Q8_STEP>(
+      a, first, end, panel_bytes_of(a->in.i()),
+      [](const float*, uint32_t largest) { return float_from_bits(largest) / Q8_LARGEST; },
+      [](vf x) { return round_to(x, Q8_LARGEST); },
+      [](const int32_t* w) {
+        uint32_t word = 0;
+        for (int i = 0; i < Q8_STEP; i++) word |= static_cast<uint32_t>(w[i] + Q8_OFFSET) << (8 * i);
+        return word;
+      });
 }
 
 struct CheckQ8Args {
@@ -188,7 +167,7 @@ ISAAC_INLINE int32_t quantise_run(const float* x, int n, float factor, char* to,
   vi sum = {};
   for (int i = 0; i < n; i += LANES) {
     vf numbers = i + LANES <= n ? load(x + i) : load_first(x + i, n - i);
-    vi rounded = round_to(numbers * splat(factor), ACTIVATION_LARGEST);
+    vi rounded = round_to(numbers * splat(factor), BYTE_LARGEST);
     sum += rounded;
     char* step = to + i / Q8_STEP * stride;
     if (i + LANES <= steps_of(n) * Q8_STEP) {
@@ -223,11 +202,11 @@ ISAAC_KERNEL(quantise_rows, QuantiseRowsArgs) {
         const float* x = a->x.ptr<const float>() + static_cast<size_t>(start_row + r) * in + start;
         char* to = group + rows * 8 + r * DOT_INPUT_BYTES;
         uint32_t largest = largest_bits(x, count);
-        if (largest >= Q8_TINY_BITS && largest < INFINITY_BITS) {
-          scales[r] = float_from_bits(largest) / ACTIVATION_LARGEST;
-          starts[r] = -Q8_OFFSET * quantise_run(x, count, ACTIVATION_LARGEST / float_from_bits(largest), to, stride);
+        if (largest >= TINY_BITS && largest < INFINITY_BITS) {
+          scales[r] = float_from_bits(largest) / BYTE_LARGEST;
+          starts[r] = -Q8_OFFSET * quantise_run(x, count, BYTE_LARGEST / float_from_bits(largest), to, stride);
         } else {
-          scales[r] = largest < Q8_TINY_BITS ? 0.0f : __builtin_nanf("");
+          scales[r] = largest < TINY_BITS ? 0.0f : __builtin_nanf("");
           starts[r] = 0;
           for (int step = 0; step < steps_of(count); step++) {
             for (int i = 0; i < DOT_INPUT_BYTES; i++) to[step * stride + i] = 0;
@@ -251,6 +230,31 @@ struct LinearQ8Args {
   Arg rows, columns, in;
 };
 
+// dots[r][v] += a step's products of row r, whose inputs lie side by side at `a`, and of the v-th vector of columns.
+template <int MR, int NV>
+ISAAC_INLINE void add_products(vi (&dots)[MR][NV], const DotWeights (&numbers)[NV], const char* a) {
+  ISAAC_UNROLL
+  for (int r = 0; r < MR; r++) {
+    DotInputs row = dot_inputs(a + r * DOT_INPUT_BYTES);
+    ISAAC_UNROLL
+    for (int v = 0; v < NV; v++) dots[r][v] = dot(dots[r][v], numbers[v], row);
+  }
+}
+
+// The end of a group: sums[r][column] += dots · scale of the column · scale of the row.
+template <int MR, int NV>
+ISAAC_INLINE void add_group(const vi (&dots)[MR][NV], const uint16_t* columns, const float* rows, float* sums) {
+  ISAAC_UNROLL
+  for (int v = 0; v < NV; v++) {
+    vf scale = load_bf16(columns + v * LANES);
+    ISAAC_UNROLL
+    for (int r = 0; r < MR; r++) {
+      float* sum = sums + r * Q8_PANEL + v * LANES;
+      store(sum, fma(__builtin_convertvector(dots[r][v], vf), scale * splat(rows[r]), load(sum)));
+    }
+  }
+}
+
 // sums[r][column] += Σ over a group of x[r] · w[column], for a tile of MR rows and all columns of a panel, NV vectors of
 // them at a time.
 template <int MR, int NV>
@@ -273,24 +277,11 @@ ISAAC_NOINLINE void multiply_group(const char* x, const char* group, int steps, 
       DotWeights numbers[NV];
       ISAAC_UNROLL
       for (int v = 0; v < NV; v++) numbers[v] = dot_weights(w + v * LANES * Q8_STEP);
-      ISAAC_UNROLL
-      for (int r = 0; r < MR; r++) {
-        DotInputs row = dot_inputs(a + r * DOT_INPUT_BYTES);
-        ISAAC_UNROLL
-        for (int v = 0; v < NV; v++) dots[r][v] = dot(dots[r][v], numbers[v], row);
-      }
+      add_products(dots, numbers, a);
       a += MR * DOT_INPUT_BYTES;
       w += Q8_STEP_BYTES;
     }
-    ISAAC_UNROLL
-    for (int v = 0; v < NV; v++) {
-      vf scale = load_bf16(reinterpret_cast<const uint16_t*>(group) + column + v * LANES);
-      ISAAC_UNROLL
-      for (int r = 0; r < MR; r++) {
-        float* sum = sums + r * Q8_PANEL + column + v * LANES;
-        store(sum, fma(__builtin_convertvector(dots[r][v], vf), scale * splat(scales[r]), load(sum)));
-      }
-    }
+    add_group(dots, reinterpret_cast<const uint16_t*>(group) + column, scales, sums + column);
   }
 }
 
@@ -299,15 +290,19 @@ ISAAC_INLINE void prefetch_bytes(const char* from, int bytes) {
   for (int line = 0; line < bytes; line += 64) __builtin_prefetch(from + line);
 }
 
-// A part is a panel: a thread reads its share of the weight and nothing else of it.
-ISAAC_KERNEL(linear_q8, LinearQ8Args) {
+// x · Wᵀ for panels first … end-1, panel_bytes each, of groups of group_bytes: a thread reads its share of the weight and
+// nothing else of it. prepare(group, steps, tiles) returns what multiply(rows of a tile, x, group, steps, sums) gets of a
+// group that so many tiles of rows are about to pass.
+template <class Prepare, class Multiply>
+ISAAC_INLINE void linear_panels(const LinearQ8Args* a, int first, int end, size_t panel_bytes, int group_bytes,
+                                Prepare prepare, Multiply multiply) {
   int rows = a->rows.i(), in = a->in.i();
   DotTiling tiling(rows);
   const Finish finish = {a->out.ptr<float>(), a->bias.ptr<const float>(), a->residual.ptr<const float>(),
                          a->activation.i(), a->columns.i(), false};
   float sums[Q8_ROWS * Q8_PANEL];
   for (int part = first; part < end; part++) {
-    const char* panel = a->weight.ptr<const char>() + part * panel_bytes_of(in);
+    const char* panel = a->weight.ptr<const char>() + part * panel_bytes;
     int tile = 0;
     while (tile < tiling.tiles) {
       // As many tiles as their sums have room for.
@@ -316,19 +311,17 @@ ISAAC_KERNEL(linear_q8, LinearQ8Args) {
       int last_row = tiling.start(tile - 1) + tiling.rows(tile - 1);
       for (int i = 0; i < (last_row - first_row) * Q8_PANEL; i += LANES) store(sums + i, vf{});
       const char* group = panel;
-      for (int start = 0; start < in; start += Q8_GROUP, group += Q8_GROUP_BYTES) {
+      for (int start = 0; start < in; start += Q8_GROUP, group += group_bytes) {
         int steps = steps_of(in - start < Q8_GROUP ? in - start : Q8_GROUP);
-        if (rows > 1) prefetch_bytes(group + Q8_GROUP_BYTES, Q8_GROUP_BYTES);
+        if (rows > 1) prefetch_bytes(group + group_bytes, group_bytes);
+        const char* prepared = prepare(group, steps, tile - first_tile);
         // Where the group begins in a tile: as many bytes of it for each row.
         size_t before = static_cast<size_t>(start / Q8_GROUP) * (8 + Q8_GROUP / Q8_STEP * DOT_INPUT_BYTES);
         for (int t = first_tile; t < tile; t++) {
           int at = tiling.start(t), count = tiling.rows(t);
           const char* x = a->x.ptr<const char>() + static_cast<size_t>(at) * row_bytes_of(in) + before * count;
           float* to = sums + (at - first_row) * Q8_PANEL;
-          with_rows<DOT_ROWS>(count, [&](auto n) {
-            constexpr int MR = decltype(n)::count;
-            multiply_group<MR, dot_vectors(MR)>(x, group, steps, to);
-          });
+          with_rows<DOT_ROWS>(count, [&](auto n) { multiply(n, x, prepared, steps, to); });
         }
       }
       for (int row = first_row; row < last_row; row++) {
@@ -336,4 +329,14 @@ ISAAC_KERNEL(linear_q8, LinearQ8Args) {
       }
     }
   }
+}
+
+// A part is a panel.
+ISAAC_KERNEL(linear_q8, LinearQ8Args) {
+  linear_panels(
+      a, first, end, panel_bytes_of(a->in.i()), Q8_GROUP_BYTES, [](const char* group, int, int) { return group; },
+      [](auto n, const char* x, const char* group, int steps, float* sums) {
+        constexpr int MR = decltype(n)::count;
+        multiply_group<MR, dot_vectors(MR)>(x, group, steps, sums);
+      });
 }

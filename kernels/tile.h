@@ -59,6 +59,19 @@ struct Tiling {
   int rows(int tile) const { return base + (tile < extra ? 1 : 0); }
 };
 
+// out[r·out_step + c] = (accumulate: out[…] +) sums
+template <int MR, int NV>
+ISAAC_INLINE void store_tile(const vf (&sums)[MR][NV], float* out, int out_step, bool accumulate) {
+  ISAAC_UNROLL
+  for (int r = 0; r < MR; r++) {
+    ISAAC_UNROLL
+    for (int v = 0; v < NV; v++) {
+      float* to = out + r * out_step + v * LANES;
+      store(to, accumulate ? load(to) + sums[r][v] : sums[r][v]);
+    }
+  }
+}
+
 // out[r·out_step + c] = (accumulate: out[…] +) Σ over k of a[k·a_step + r] · b[k·b_step + c], for MR rows and NV vectors of
 // columns. A_STEP is a_step where it is known beforehand: then all of a step's loads have constant offsets.
 template <int MR, int NV, int A_STEP = 0>
@@ -78,12 +91,5 @@ ISAAC_NOINLINE void multiply_tile(const float* a, int a_step, const float* b, in
     a += A_STEP ? A_STEP : a_step;
     b += b_step;
   }
-  ISAAC_UNROLL
-  for (int r = 0; r < MR; r++) {
-    ISAAC_UNROLL
-    for (int v = 0; v < NV; v++) {
-      float* to = out + r * out_step + v * LANES;
-      store(to, accumulate ? load(to) + sums[r][v] : sums[r][v]);
-    }
-  }
+  store_tile(sums, out, out_step, accumulate);
 }
