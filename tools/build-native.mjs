@@ -12,7 +12,7 @@
  *   --only      some of the instruction sets, by their ids below
  *   --sanitize  with AddressSanitizer and UndefinedBehaviorSanitizer, to isaac-sanitized.node
  *
- * CXX names another compiler. Needs no more than this file, kernels/ and the package node-api-headers.
+ * CXX names another compiler. Needs no more than this file, kernel-sources.mjs, kernels/ and the package node-api-headers.
  */
 
 import { execFile, execFileSync } from "node:child_process"
@@ -22,7 +22,6 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -33,9 +32,10 @@ import { availableParallelism, tmpdir } from "node:os"
 import { dirname, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
+import { kernelSources, kernels } from "./kernel-sources.mjs"
+
 
 const root = fileURLToPath(new URL("..", import.meta.url))
-const kernels = join(root, "kernels")
 const cache = join(root, "node_modules/.cache/isaac-vlm/native")
 const run = promisify(execFile)
 
@@ -96,17 +96,6 @@ class NotBuilt extends Error {
   }
 }
 
-/** All sources, relative to kernels/, sorted. */
-function sources(folder = kernels) {
-  return readdirSync(folder, { withFileTypes: true })
-    .flatMap((entry) => {
-      const path = join(folder, entry.name)
-      if (entry.isDirectory()) return sources(path)
-      return /\.(h|cpp)$/.test(entry.name) ? [relative(kernels, path)] : []
-    })
-    .sort()
-}
-
 /** The compiler's name and what it says of itself. */
 function findCompiler() {
   const names = process.env.CXX ? [process.env.CXX] : ["c++", "clang++", "g++"]
@@ -148,7 +137,7 @@ function findHeaders() {
 /** The kernels and sizes that the sources define, as macros for tables: kernels/node/isa.cpp. */
 function nameTable(files) {
   const lines = []
-  for (const file of files.filter((name) => !/^(node|wasm)[\\/]/.test(name) && name.endsWith(".cpp"))) {
+  for (const file of files.filter((name) => !/^node[\\/]/.test(name) && name.endsWith(".cpp"))) {
     const text = readFileSync(join(kernels, file), "utf8")
     for (const [, name, args] of text.matchAll(/^ISAAC_KERNEL\((\w+), (\w+)\)/gm))
       lines.push(`KERNEL(${name}, ${args})`)
@@ -246,7 +235,7 @@ export async function buildNative({ out, only, here = false, sanitize = false } 
   }
   const start = performance.now()
   const target = out ?? join(root, "dist/ops/cpu", sanitize ? "isaac-sanitized.node" : "isaac.node")
-  const files = sources()
+  const files = kernelSources("node")
   const compiler = findCompiler()
   const some = only ? all.filter(({ id }) => only.includes(id)) : all
   const sets = here ? setsOfThisProcessor(compiler, some) : some

@@ -7,13 +7,14 @@
  */
 
 import { createHash } from "node:crypto"
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs"
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
+import { kernelSources, kernels } from "./kernel-sources.mjs"
+
 
 const root = fileURLToPath(new URL("..", import.meta.url))
-const kernels = join(root, "kernels")
 const cache = join(root, "node_modules/.cache/isaac-vlm/wasm")
 const target = join(root, "dist/ops/cpu")
 
@@ -52,17 +53,6 @@ const FLAGS = [
 ]
 
 class BuildError extends Error {}
-
-/** Paths of all sources, relative to kernels/, sorted. */
-function sources(folder = kernels) {
-  return readdirSync(folder, { withFileTypes: true })
-    .flatMap((entry) => {
-      const path = join(folder, entry.name)
-      if (entry.isDirectory()) return sources(path)
-      return /\.(h|cpp)$/.test(entry.name) ? [relative(kernels, path)] : []
-    })
-    .sort()
-}
 
 function compilerVersion() {
   try {
@@ -147,7 +137,7 @@ function checkBinary(file, binary) {
 }
 
 async function main() {
-  const files = sources()
+  const files = kernelSources("wasm")
   const folder = join(cache, fingerprint(files, compilerVersion()))
   mkdirSync(folder, { recursive: true })
   mkdirSync(target, { recursive: true })

@@ -4,7 +4,7 @@
  * Segments of the packed sequence are given by cu_seqlens: image i has the patches cu_seqlens[i] … cu_seqlens[i+1]-1.
  */
 
-import type { Backend, Tensor, Weight } from "../ops/backend"
+import { type Backend, isPacked, type Tensor, type Weight } from "../ops/backend"
 import type { VisionConfig } from "./config"
 import type { ForwardHooks } from "./forward-hooks"
 import type { TokenGrid } from "./pixel-shuffle"
@@ -101,7 +101,7 @@ function attention(
     const v = backend.linear(normed, value.weight, { bias: value.bias }) // [P, heads·headDim]
     // 3. softmax(q·kᵀ / √headDim)·v inside each image. Beside quantised weights, whose inputs are rounded to 8 bits, factors
     //    of bfloat16 change nothing that could be seen.
-    const factors = query.weight.stored === "q8" || query.weight.stored === "q4" ? "bf16" : "f32"
+    const factors = isPacked(query.weight.stored) ? "bf16" : "f32"
     const mixed = backend.varlenAttention(q, k, v, cuSeqlens, heads, headDim ** -0.5, { factors }) // [P, heads·headDim]
     // 4. Output projection, added to the stream.
     return backend.linear(mixed, out.weight, { bias: out.bias, residual: x }) // [P, Dv]

@@ -15,9 +15,8 @@ import { IsaacError } from "../../errors"
 import type { Backend } from "../backend"
 import { CpuBackend } from "./cpu-backend"
 import { type Addon, messageOf, NativeEngine, type NativeEngineOptions } from "./native-engine"
+import { threadCount } from "./threads"
 
-/** More threads than this cost more than they give: memory is the limit of decoding. */
-const MOST_THREADS = 16
 /** Of the machine's memory, or what this process may have of it. */
 const MEMORY_SHARE = 0.9
 const TRIAL_MS = 20_000
@@ -42,10 +41,7 @@ export interface NativeBackendOptions {
 /** The cpu backend in native code. Throws backend_unavailable with the reason, bad_input for a senseless option. */
 export async function createNativeBackend(options: NativeBackendOptions = {}): Promise<Backend> {
   const { abort, growBytes, onNote = () => {}, path = findAddon() } = options
-  const threads = options.threads ?? Math.min(MOST_THREADS, availableParallelism())
-  if (!Number.isSafeInteger(threads) || threads < 1 || threads > 256) {
-    throw new IsaacError("bad_input", `threads is ${options.threads}; a whole number from 1 to 256 is needed`)
-  }
+  const threads = threadCount(options.threads, availableParallelism())
   const wanted = options.instructionSet ?? process.env.ISAAC_INSTRUCTION_SET
   const trial = await tryAddon(path, wanted)
   for (const note of trial.refused) onNote(note)

@@ -5,11 +5,9 @@ import type { Backend } from "../backend"
 import { CpuBackend } from "./cpu-backend"
 import type { PoolWorker } from "./pool"
 import type { PoolThreadData } from "./pool-thread"
+import { threadCount } from "./threads"
 import { createWasmEngine, SelfTestError, type WasmEngineOptions } from "./wasm-engine"
 import { SIMD_PROBE } from "./wasm-module"
-
-/** More threads than this cost more than they give: memory is the limit of decoding. */
-const MOST_THREADS = 16
 
 export interface WasmBackendOptions {
   /** The calling thread included. Default: what the machine has, at most 16. */
@@ -45,10 +43,7 @@ export interface WasmHost {
 /** Throws backend_unavailable with the reason, bad_input for a senseless option. */
 export async function loadWasmBackend(host: WasmHost, options: WasmBackendOptions = {}): Promise<Backend> {
   const { abort, memoryLimit, inject = {}, onNote = () => {} } = options
-  const wanted = options.threads ?? (host.singleThread ? 1 : Math.min(MOST_THREADS, host.processors))
-  if (!Number.isSafeInteger(wanted) || wanted < 1 || wanted > 256) {
-    throw new IsaacError("bad_input", `threads is ${options.threads}; a whole number from 1 to 256 is needed`)
-  }
+  const wanted = threadCount(options.threads, host.singleThread ? 1 : host.processors)
   if (!WebAssembly.validate(SIMD_PROBE)) {
     throw new IsaacError("backend_unavailable", "this engine's WebAssembly has no SIMD: use the reference backend")
   }

@@ -1,6 +1,7 @@
 /** The engine over the native addon (kernels/node/). How the addon is found and trusted is the loader's business. */
 
 import { IsaacError } from "../../errors"
+import { checkAbort } from "./check-abort"
 import type { Engine, Region } from "./engine"
 import { KERNEL_NAMES, KERNELS, type KernelArgs, type KernelName, readSizes, type SizeExports } from "./kernels"
 
@@ -157,7 +158,7 @@ export class NativeEngine implements Engine {
     const slice = Math.max(threads, Math.min(parts, fitting))
     const grain = threads === 1 ? slice : Math.max(1, Math.ceil(slice / (threads * RUNS_PER_THREAD)))
     for (let first = 0; first === 0 || first < parts; first += slice) {
-      this.checkAbort()
+      checkAbort(this.abort)
       if (parts > 0) this.addon.run(this.handle, number, first, Math.min(first + slice, parts), grain)
     }
   }
@@ -194,15 +195,6 @@ export class NativeEngine implements Engine {
     }
     this.recent = region
     return region
-  }
-
-  private checkAbort(): void {
-    if (this.abort && Atomics.load(this.abort, 0) !== 0) {
-      throw new IsaacError(
-        "aborted",
-        "the operation was aborted; its result is gone, what was there before is as it was",
-      )
-    }
   }
 }
 

@@ -7,6 +7,7 @@
  */
 
 import { IsaacError } from "../../errors"
+import { checkAbort } from "./check-abort"
 import { CLOSED, CONTROL, CONTROL_WORDS } from "./pool-thread"
 
 /** A started thread. */
@@ -68,7 +69,7 @@ export class Pool {
   /** Do parts 0 … parts-1. Throws aborted, worker_lost, internal for a kernel that trapped. */
   run(kernel: number, args: number, parts: number, work: number): void {
     if (this.lost) throw workerLost(this.lost)
-    this.checkAbort()
+    checkAbort(this.abort)
     if (parts === 0) return
     const threads = work < ALONE_WORK || parts === 1 ? 1 : this.threads
     const even = Math.ceil(parts / (threads * (threads === 1 ? 1 : RUNS_PER_THREAD)))
@@ -96,7 +97,7 @@ export class Pool {
 
   private runAlone(kernel: number, args: number, parts: number, grain: number): void {
     for (let first = 0; first < parts; first += grain) {
-      if (first > 0) this.checkAbort()
+      if (first > 0) checkAbort(this.abort)
       this.callHere(kernel, args, first, Math.min(first + grain, parts))
     }
   }
@@ -114,7 +115,7 @@ export class Pool {
     if (Atomics.load(control, CONTROL.parked) > 0) Atomics.notify(control, CONTROL.epoch)
     try {
       for (;;) {
-        this.checkAbort()
+        checkAbort(this.abort)
         const first = Atomics.add(control, CONTROL.next, 1) * grain
         if (first >= parts) break
         this.callHere(kernel, args, first, Math.min(first + grain, parts))
@@ -157,15 +158,6 @@ export class Pool {
       }
     }
     Atomics.store(control, CONTROL.waiting, 0)
-  }
-
-  private checkAbort(): void {
-    if (this.abort && Atomics.load(this.abort, 0) !== 0) {
-      throw new IsaacError(
-        "aborted",
-        "the operation was aborted; its result is gone, what was there before is as it was",
-      )
-    }
   }
 }
 
