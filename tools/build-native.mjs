@@ -34,7 +34,6 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { kernelSources, kernels } from "./kernel-sources.mjs"
 
-
 const root = fileURLToPath(new URL("..", import.meta.url))
 const cache = join(root, "node_modules/.cache/isaac-vlm/native")
 const run = promisify(execFile)

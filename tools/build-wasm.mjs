@@ -13,7 +13,6 @@ import { dirname, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { kernelSources, kernels } from "./kernel-sources.mjs"
 
-
 const root = fileURLToPath(new URL("..", import.meta.url))
 const cache = join(root, "node_modules/.cache/isaac-vlm/wasm")
 const target = join(root, "dist/ops/cpu")
