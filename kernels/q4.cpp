@@ -11,8 +11,6 @@ constexpr int Q4_OFFSET = 8;
 constexpr int Q4_STEP = 2 * Q8_STEP;  // numbers along K whose bytes lie together
 constexpr int Q4_STEP_BYTES = Q8_STEP_BYTES;
 constexpr int Q4_GROUP_BYTES = Q8_SCALE_BYTES + Q8_PANEL * Q8_GROUP / 2;
-// How far ahead of a single row's products the panel is asked for.
-constexpr int Q4_AHEAD = 3072;
 
 ISAAC_INLINE int q4_steps_of(int numbers) { return (numbers + Q4_STEP - 1) / Q4_STEP; }
 ISAAC_INLINE size_t q4_panel_bytes_of(int in) {
@@ -80,61 +78,14 @@ ISAAC_KERNEL(embed_q4, EmbedQ8Args) {
 
 // ── x · Wᵀ ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-// Of LANES·4 bytes the low or the high halves, as weights for `dot`.
-ISAAC_INLINE DotWeights q4_low(vi bytes) {
-  vi numbers = bytes & 0x0f0f0f0f;
-  return dot_weights(&numbers);
-}
-ISAAC_INLINE DotWeights q4_high(vi bytes) { return q4_low(bytes >> 4); }
-
-// As multiply_group, from a group of q4: numbers are taken apart in registers, once for all rows of the tile.
-template <int MR, int NV>
-ISAAC_NOINLINE void multiply_group_q4(const char* x, const char* group, int steps, float* sums) {
-  const float* scales = reinterpret_cast<const float*>(x);
-  const int32_t* starts = reinterpret_cast<const int32_t*>(x) + MR;
-  for (int column = 0; column < Q8_PANEL; column += NV * LANES) {
-    vi dots[MR][NV];
-    ISAAC_UNROLL
-    for (int r = 0; r < MR; r++) {
-      // Where products with an offset of Q8_OFFSET start.
-      vi start = splat(starts[r] / (Q8_OFFSET / Q4_OFFSET));
-      ISAAC_UNROLL
-      for (int v = 0; v < NV; v++) dots[r][v] = start;
-    }
-    const char* a = x + MR * 8;
-    const char* w = group + Q8_SCALE_BYTES + column * Q8_STEP;
-    int step = 0;
-    if constexpr (MR == 1) {
-      // Each vector is loaded once, for both halves.
-      for (; step + 2 <= steps; step += 2) {
-        for (int line = 0; line < NV * LANES * Q8_STEP; line += 64) __builtin_prefetch(w + line + Q4_AHEAD);
-        DotInputs low = dot_inputs(a), high = dot_inputs(a + DOT_INPUT_BYTES);
-        ISAAC_UNROLL
-        for (int v = 0; v < NV; v++) {
-          vi bytes = load_ints(w + v * LANES * Q8_STEP);
-          dots[0][v] = dot(dots[0][v], q4_low(bytes), low);
-          dots[0][v] = dot(dots[0][v], q4_high(bytes), high);
-        }
-        a += 2 * DOT_INPUT_BYTES;
-        w += Q4_STEP_BYTES;
-      }
-    }
-    for (; step < steps; step += 2) {
-      DotWeights numbers[NV];
-      ISAAC_UNROLL
-      for (int v = 0; v < NV; v++) numbers[v] = q4_low(load_ints(w + v * LANES * Q8_STEP));
-      add_products(dots, numbers, a);
-      a += MR * DOT_INPUT_BYTES;
-      if (step + 1 == steps) break;
-      ISAAC_UNROLL
-      for (int v = 0; v < NV; v++) numbers[v] = q4_high(load_ints(w + v * LANES * Q8_STEP));
-      add_products(dots, numbers, a);
-      a += MR * DOT_INPUT_BYTES;
-      w += Q4_STEP_BYTES;
-    }
-    add_group(dots, reinterpret_cast<const uint16_t*>(group) + column, scales, sums + column);
-  }
-}
+template <bool FIRST, class A, class B>
+struct ChoiceOf {
+  using type = A;
+};
+template <class A, class B>
+struct ChoiceOf<false, A, B> {
+  using type = B;
+};
 
 // A group of q4 becomes one of q8: the same scales, numbers with q8's offset.
 ISAAC_NOINLINE void widen_group(const char* group, int steps, char* out) {
@@ -154,21 +105,26 @@ ISAAC_NOINLINE void widen_group(const char* group, int steps, char* out) {
   }
 }
 
-// A part is a panel. Rows of one tile take numbers apart as they go; more rows share a group that is widened before.
+// See Q8Numbers: two steps are the halves of the same bytes. Wide tiles take them apart in registers as they go, at no
+// cost; narrow ones, as many as there are for the same rows, read a group that is widened once for all.
+struct Q4Numbers {
+  static constexpr int GROUP_BYTES = Q4_GROUP_BYTES;
+  static constexpr int STEPS = 2;
+  static constexpr int OFFSETS = Q8_OFFSET / Q4_OFFSET;
+  template <int STEP>
+  static ISAAC_ALWAYS_INLINE DotWeights vector(const char* bytes) {
+    vi numbers = (load_ints(bytes) >> (4 * STEP)) & 0x0f0f0f0f;
+    return dot_weights(&numbers);
+  }
+  using Shared = typename ChoiceOf<MANY_REGISTERS, Q4Numbers, Q8Numbers>::type;
+  static ISAAC_ALWAYS_INLINE const char* share(const char* run, int steps, char* room) {
+    if constexpr (MANY_REGISTERS) return run;
+    widen_group(run, steps, room);
+    return room;
+  }
+};
+
+// A part is a panel.
 ISAAC_KERNEL(linear_q4, LinearQ8Args) {
-  alignas(64) char wide[Q8_GROUP_BYTES];
-  bool is_single = false;
-  linear_panels(
-      a, first, end, q4_panel_bytes_of(a->in.i()), Q4_GROUP_BYTES,
-      [&](const char* group, int steps, int tiles) -> const char* {
-        is_single = tiles == 1;
-        if (is_single) return group;
-        widen_group(group, steps, wide);
-        return wide;
-      },
-      [&](auto n, const char* x, const char* group, int steps, float* sums) {
-        constexpr int MR = decltype(n)::count;
-        if (is_single) multiply_group_q4<MR, dot_vectors(MR)>(x, group, steps, sums);
-        else multiply_group<MR, dot_vectors(MR)>(x, group, steps, sums);
-      });
+  linear_panels<Q4Numbers>(a, first, end, q4_panel_bytes_of(a->in.i()));
 }

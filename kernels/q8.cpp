@@ -16,10 +16,14 @@ constexpr int Q8_STEP = 4;                          // numbers along K that a do
 constexpr int Q8_STEP_BYTES = Q8_PANEL * Q8_STEP;   // of a panel
 constexpr int Q8_SCALE_BYTES = Q8_PANEL * 2;
 constexpr int Q8_GROUP_BYTES = Q8_SCALE_BYTES + Q8_PANEL * Q8_GROUP;
-// How far ahead of a single row's products the panel is asked for.
+// How far ahead of the products of a single tile the panel is asked for.
 constexpr int Q8_AHEAD = 3072;
-// Rows whose sums are kept while a panel's group passes them: these, their activations of a group and the group itself
-// stay in the first cache.
+// Of several tiles, the first ones ask for what comes after this run: so many bytes with a group, a line for each step and
+// one more.
+constexpr int Q8_ASKED = 64 * (1 + Q8_GROUP / Q8_STEP);
+// Rows pass a panel in runs: so many groups of it, which stay in the first cache beside the run that is on its way there,
+// with so many rows' sums.
+constexpr int Q8_RUN = MANY_REGISTERS ? 8 : 1;
 constexpr int Q8_ROWS = 64;
 
 using DotTiling = Tiling<DOT_ROWS>;
@@ -180,9 +184,26 @@ ISAAC_INLINE int32_t quantise_run(const float* x, int n, float factor, char* to,
       }
     }
   }
-  int32_t total = 0;
-  for (int lane = 0; lane < LANES; lane++) total += sum[lane];
-  return total;
+  return sum_lanes(sum);
+}
+
+// A row's part of a group: its scale and where its dot products start go to `scale` and `start`, its numbers behind `to`.
+// COUNT is how many where it is known beforehand: then loops become straight lines.
+template <int COUNT>
+ISAAC_NOINLINE void quantise_part(const float* x, int numbers, float* scale, int32_t* start, char* to, size_t stride) {
+  const int count = COUNT ? COUNT : numbers;
+  uint32_t largest = largest_bits(x, count);
+  if (largest >= TINY_BITS && largest < INFINITY_BITS) {
+    float size = float_from_bits(largest);
+    *scale = size / BYTE_LARGEST;
+    *start = -Q8_OFFSET * quantise_run(x, count, BYTE_LARGEST / size, to, stride);
+    return;
+  }
+  *scale = largest < TINY_BITS ? 0.0f : __builtin_nanf("");
+  *start = 0;
+  for (int step = 0; step < steps_of(count); step++) {
+    for (int i = 0; i < DOT_INPUT_BYTES; i++) to[step * stride + i] = 0;
+  }
 }
 
 // A part is a tile of rows. For each group: the rows' scales, where their dot products start, then step after step the
@@ -201,17 +222,8 @@ ISAAC_KERNEL(quantise_rows, QuantiseRowsArgs) {
       for (int r = 0; r < rows; r++) {
         const float* x = a->x.ptr<const float>() + static_cast<size_t>(start_row + r) * in + start;
         char* to = group + rows * 8 + r * DOT_INPUT_BYTES;
-        uint32_t largest = largest_bits(x, count);
-        if (largest >= TINY_BITS && largest < INFINITY_BITS) {
-          scales[r] = float_from_bits(largest) / BYTE_LARGEST;
-          starts[r] = -Q8_OFFSET * quantise_run(x, count, BYTE_LARGEST / float_from_bits(largest), to, stride);
-        } else {
-          scales[r] = largest < TINY_BITS ? 0.0f : __builtin_nanf("");
-          starts[r] = 0;
-          for (int step = 0; step < steps_of(count); step++) {
-            for (int i = 0; i < DOT_INPUT_BYTES; i++) to[step * stride + i] = 0;
-          }
-        }
+        if (count == Q8_GROUP) quantise_part<Q8_GROUP>(x, count, scales + r, starts + r, to, stride);
+        else quantise_part<0>(x, count, scales + r, starts + r, to, stride);
       }
       group += rows * (8 + steps_of(count) * DOT_INPUT_BYTES);
     }
@@ -230,6 +242,21 @@ struct LinearQ8Args {
   Arg rows, columns, in;
 };
 
+// How a tile reads a group: Q8_STEP_BYTES of a panel hold STEPS steps.
+struct Q8Numbers {
+  static constexpr int GROUP_BYTES = Q8_GROUP_BYTES;
+  static constexpr int STEPS = 1;
+  // Starts of dot products are for the offset of q8, so many times this one's.
+  static constexpr int OFFSETS = 1;
+  template <int STEP>
+  static ISAAC_ALWAYS_INLINE DotWeights vector(const char* bytes) {
+    return dot_weights(bytes);
+  }
+  // What several tiles read of a run, where it is worth while to rewrite it for them.
+  using Shared = Q8Numbers;
+  static ISAAC_ALWAYS_INLINE const char* share(const char* run, int, char*) { return run; }
+};
+
 // dots[r][v] += a step's products of row r, whose inputs lie side by side at `a`, and of the v-th vector of columns.
 template <int MR, int NV>
 ISAAC_INLINE void add_products(vi (&dots)[MR][NV], const DotWeights (&numbers)[NV], const char* a) {
@@ -241,91 +268,160 @@ ISAAC_INLINE void add_products(vi (&dots)[MR][NV], const DotWeights (&numbers)[N
   }
 }
 
-// The end of a group: sums[r][column] += dots · scale of the column · scale of the row.
-template <int MR, int NV>
-ISAAC_INLINE void add_group(const vi (&dots)[MR][NV], const uint16_t* columns, const float* rows, float* sums) {
+// The same for step STEP of those in the bytes at w; `a` is where the first one's inputs are.
+template <class Numbers, int STEP, int MR, int NV>
+ISAAC_INLINE void add_step(vi (&dots)[MR][NV], const char* w, const char* a) {
+  DotWeights numbers[NV];
+  ISAAC_UNROLL
+  for (int v = 0; v < NV; v++) numbers[v] = Numbers::template vector<STEP>(w + v * LANES * Q8_STEP);
+  add_products(dots, numbers, a + STEP * MR * DOT_INPUT_BYTES);
+}
+
+// dots[r][v] = Σ over a group of x[r] · w of the v-th vector of columns. `x` is the rows' part of the group.
+//
+// A tile that is ALONE waits for memory: it asks for what comes Q8_AHEAD bytes later. Others ask for a cache line with
+// each step, from `ahead` on.
+template <class Numbers, bool ALONE, int MR, int NV>
+ISAAC_INLINE void multiply_group(vi (&dots)[MR][NV], const char* x, const char* w, int steps, const char* ahead) {
+  constexpr int STEPS = Numbers::STEPS;
+  // A single row is read by as few loads as can be, each from line to line: the processor sees where they go.
+  constexpr int UNROLL = MR == 1 || !MANY_REGISTERS ? 1 : 4 / STEPS;
+  constexpr int INPUTS = STEPS * MR * DOT_INPUT_BYTES;
+  constexpr int ASKED = ALONE ? Q8_STEP_BYTES : STEPS * 64;
+  // A product waits for the one before it in the same sum: where sums are few, the second step has its own.
+  constexpr bool TWICE = STEPS == 2 && MR * NV < 8;
+  vi others[MR][NV] = {};
+  vi(&seconds)[MR][NV] = TWICE ? others : dots;
+  const int32_t* starts = reinterpret_cast<const int32_t*>(x) + MR;
+  ISAAC_UNROLL
+  for (int r = 0; r < MR; r++) {
+    vi start = splat(starts[r] / Numbers::OFFSETS);
+    ISAAC_UNROLL
+    for (int v = 0; v < NV; v++) dots[r][v] = start;
+  }
+  const char* a = x + MR * 8;
+  for (; steps >= UNROLL * STEPS; steps -= UNROLL * STEPS) {
+    ISAAC_UNROLL
+    for (int i = 0; i < UNROLL; i++) {
+      const char* ask = ALONE ? w + i * Q8_STEP_BYTES + Q8_AHEAD : ahead + i * ASKED;
+      ISAAC_UNROLL
+      for (int line = 0; line < ASKED; line += 64) __builtin_prefetch(ask + line);
+      add_step<Numbers, 0>(dots, w + i * Q8_STEP_BYTES, a + i * INPUTS);
+      if constexpr (STEPS == 2) add_step<Numbers, 1>(seconds, w + i * Q8_STEP_BYTES, a + i * INPUTS);
+    }
+    ahead += UNROLL * ASKED;
+    w += UNROLL * Q8_STEP_BYTES;
+    a += UNROLL * INPUTS;
+  }
+  for (; steps > 0; steps -= STEPS) {
+    add_step<Numbers, 0>(dots, w, a);
+    if constexpr (STEPS == 2) {
+      if (steps > 1) add_step<Numbers, 1>(seconds, w, a);
+    }
+    w += Q8_STEP_BYTES;
+    a += INPUTS;
+  }
+  if constexpr (TWICE) {
+    ISAAC_UNROLL
+    for (int r = 0; r < MR; r++) {
+      ISAAC_UNROLL
+      for (int v = 0; v < NV; v++) dots[r][v] += others[r][v];
+    }
+  }
+}
+
+// The end of a group: sum(r, v) becomes sum(r, v) + dots · scale of the column · scale of the row.
+template <int MR, int NV, class Sum>
+ISAAC_INLINE void add_group(const vi (&dots)[MR][NV], const char* columns, const char* rows, Sum sum) {
   ISAAC_UNROLL
   for (int v = 0; v < NV; v++) {
-    vf scale = load_bf16(columns + v * LANES);
+    vf scale = load_bf16(reinterpret_cast<const uint16_t*>(columns) + v * LANES);
     ISAAC_UNROLL
     for (int r = 0; r < MR; r++) {
-      float* sum = sums + r * Q8_PANEL + v * LANES;
-      store(sum, fma(__builtin_convertvector(dots[r][v], vf), scale * splat(rows[r]), load(sum)));
+      vf row = splat(reinterpret_cast<const float*>(rows)[r]);
+      sum(r, v, __builtin_convertvector(dots[r][v], vf), scale * row);
     }
   }
 }
 
-// sums[r][column] += Σ over a group of x[r] · w[column], for a tile of MR rows and all columns of a panel, NV vectors of
-// them at a time.
-template <int MR, int NV>
-ISAAC_NOINLINE void multiply_group(const char* x, const char* group, int steps, float* sums) {
-  const float* scales = reinterpret_cast<const float*>(x);
-  const int32_t* starts = reinterpret_cast<const int32_t*>(x) + MR;
-  for (int column = 0; column < Q8_PANEL; column += NV * LANES) {
+// out[r][column] += Σ of x[r] · w[column] over a run's inputs, for a tile of MR rows and all columns of a panel, NV vectors
+// of them at a time. See multiply_group.
+template <class Numbers, bool ALONE, int MR, int NV>
+ISAAC_NOINLINE void multiply_run(const char* x, const char* run, int inputs, float* out, const char* ahead) {
+  for (int column = 0; column < Q8_PANEL; column += NV * LANES, out += NV * LANES) {
     vi dots[MR][NV];
+    if constexpr (!MANY_REGISTERS) {
+      // A run is a group.
+      __builtin_prefetch(ALONE ? run + Q8_AHEAD : ahead);
+      multiply_group<Numbers, ALONE>(dots, x, run + Q8_SCALE_BYTES + column * Q8_STEP, steps_of(inputs), ahead + 64);
+      add_group(dots, run + column * 2, x, [&](int r, int v, vf dot, vf scale) {
+        float* sum = out + r * Q8_PANEL + v * LANES;
+        store(sum, fma(dot, scale, load(sum)));
+      });
+      continue;
+    }
+    vf sums[MR][NV];
     ISAAC_UNROLL
     for (int r = 0; r < MR; r++) {
       ISAAC_UNROLL
-      for (int v = 0; v < NV; v++) dots[r][v] = splat(starts[r]);
+      for (int v = 0; v < NV; v++) sums[r][v] = load(out + r * Q8_PANEL + v * LANES);
     }
-    const char* a = x + MR * 8;
-    const char* w = group + Q8_SCALE_BYTES + column * Q8_STEP;
-    for (int step = steps; step > 0; step--) {
-      if constexpr (MR == 1) {
-        for (int line = 0; line < NV * LANES * Q8_STEP; line += 64) __builtin_prefetch(w + line + Q8_AHEAD);
-      }
-      DotWeights numbers[NV];
-      ISAAC_UNROLL
-      for (int v = 0; v < NV; v++) numbers[v] = dot_weights(w + v * LANES * Q8_STEP);
-      add_products(dots, numbers, a);
-      a += MR * DOT_INPUT_BYTES;
-      w += Q8_STEP_BYTES;
+    const char *rows = x, *group = run;
+    for (int left = inputs; left > 0; left -= Q8_GROUP) {
+      int steps = steps_of(left < Q8_GROUP ? left : Q8_GROUP);
+      __builtin_prefetch(ALONE ? group + Q8_AHEAD : ahead);
+      multiply_group<Numbers, ALONE>(dots, rows, group + Q8_SCALE_BYTES + column * Q8_STEP, steps, ahead + 64);
+      add_group(dots, group + column * 2, rows,
+                [&](int r, int v, vf dot, vf scale) { sums[r][v] = fma(dot, scale, sums[r][v]); });
+      rows += MR * (8 + Q8_GROUP / Q8_STEP * DOT_INPUT_BYTES);
+      group += Numbers::GROUP_BYTES;
+      ahead += Q8_ASKED;
     }
-    add_group(dots, reinterpret_cast<const uint16_t*>(group) + column, scales, sums + column);
+    store_tile(sums, out, Q8_PANEL, false);
   }
 }
 
-// Ask for the next group of a weight while rows pass this one.
-ISAAC_INLINE void prefetch_bytes(const char* from, int bytes) {
-  for (int line = 0; line < bytes; line += 64) __builtin_prefetch(from + line);
-}
-
-// x · Wᵀ for panels first … end-1, panel_bytes each, of groups of group_bytes: a thread reads its share of the weight and
-// nothing else of it. prepare(group, steps, tiles) returns what multiply(rows of a tile, x, group, steps, sums) gets of a
-// group that so many tiles of rows are about to pass.
-template <class Prepare, class Multiply>
-ISAAC_INLINE void linear_panels(const LinearQ8Args* a, int first, int end, size_t panel_bytes, int group_bytes,
-                                Prepare prepare, Multiply multiply) {
+// x · Wᵀ for panels first … end-1, panel_bytes each: a thread reads its share of the weight and nothing else of it.
+template <class Numbers>
+ISAAC_INLINE void linear_panels(const LinearQ8Args* a, int first, int end, size_t panel_bytes) {
+  constexpr int RUN_INPUTS = Q8_RUN * Q8_GROUP;
+  constexpr int RUN_BYTES = Q8_RUN * Numbers::GROUP_BYTES;
+  // Tiles that ask for the next run, each for its share.
+  constexpr int ASKING = (Numbers::GROUP_BYTES + Q8_ASKED - 1) / Q8_ASKED;
   int rows = a->rows.i(), in = a->in.i();
   DotTiling tiling(rows);
   const Finish finish = {a->out.ptr<float>(), a->bias.ptr<const float>(), a->residual.ptr<const float>(),
                          a->activation.i(), a->columns.i(), false};
-  float sums[Q8_ROWS * Q8_PANEL];
+  alignas(64) float sums[Q8_ROWS * Q8_PANEL];
+  alignas(64) char room[Q8_GROUP_BYTES];
   for (int part = first; part < end; part++) {
     const char* panel = a->weight.ptr<const char>() + part * panel_bytes;
-    int tile = 0;
-    while (tile < tiling.tiles) {
+    for (int first_tile = 0, end_tile = 0; first_tile < tiling.tiles; first_tile = end_tile) {
       // As many tiles as their sums have room for.
-      int first_tile = tile, first_row = tiling.start(tile);
-      while (tile < tiling.tiles && tiling.start(tile) + tiling.rows(tile) - first_row <= Q8_ROWS) tile++;
-      int last_row = tiling.start(tile - 1) + tiling.rows(tile - 1);
-      for (int i = 0; i < (last_row - first_row) * Q8_PANEL; i += LANES) store(sums + i, vf{});
-      const char* group = panel;
-      for (int start = 0; start < in; start += Q8_GROUP, group += group_bytes) {
-        int steps = steps_of(in - start < Q8_GROUP ? in - start : Q8_GROUP);
-        if (rows > 1) prefetch_bytes(group + group_bytes, group_bytes);
-        const char* prepared = prepare(group, steps, tile - first_tile);
-        // Where the group begins in a tile: as many bytes of it for each row.
+      int first_row = tiling.start(first_tile);
+      while (end_tile < tiling.tiles && tiling.start(end_tile) + tiling.rows(end_tile) - first_row <= Q8_ROWS) end_tile++;
+      int tiles = end_tile - first_tile;
+      for (int i = 0; i < (tiling.start(end_tile) - first_row) * Q8_PANEL; i += LANES) store(sums + i, vf{});
+      const char* run = panel;
+      for (int start = 0; start < in; start += RUN_INPUTS, run += RUN_BYTES) {
+        int inputs = in - start < RUN_INPUTS ? in - start : RUN_INPUTS;
+        const char* shared = tiles > 1 ? Numbers::share(run, steps_of(inputs), room) : nullptr;
+        // Where the run begins in a tile: as many bytes of it for each row.
         size_t before = static_cast<size_t>(start / Q8_GROUP) * (8 + Q8_GROUP / Q8_STEP * DOT_INPUT_BYTES);
-        for (int t = first_tile; t < tile; t++) {
-          int at = tiling.start(t), count = tiling.rows(t);
-          const char* x = a->x.ptr<const char>() + static_cast<size_t>(at) * row_bytes_of(in) + before * count;
-          float* to = sums + (at - first_row) * Q8_PANEL;
-          with_rows<DOT_ROWS>(count, [&](auto n) { multiply(n, x, prepared, steps, to); });
+        for (int tile = 0; tile < tiles; tile++) {
+          int row = tiling.start(first_tile + tile), count = tiling.rows(first_tile + tile);
+          const char* x = a->x.ptr<const char>() + static_cast<size_t>(row) * row_bytes_of(in) + before * count;
+          float* out = sums + (row - first_row) * Q8_PANEL;
+          with_rows<DOT_ROWS>(count, [&](auto n) {
+            constexpr int MR = decltype(n)::count;
+            constexpr int NV = dot_vectors(MR);
+            const char* ahead = tile < ASKING ? run + RUN_BYTES + tile * Q8_RUN * Q8_ASKED : run;
+            if (tiles == 1) multiply_run<Numbers, true, MR, NV>(x, run, inputs, out, ahead);
+            else multiply_run<typename Numbers::Shared, false, MR, NV>(x, shared, inputs, out, ahead);
+          });
+          if (start + inputs < in) continue;
+          for (int r = 0; r < count; r++) finish.row(out + r * Q8_PANEL, row + r, part * Q8_PANEL, Q8_PANEL);
         }
-      }
-      for (int row = first_row; row < last_row; row++) {
-        finish.row(sums + (row - first_row) * Q8_PANEL, row, part * Q8_PANEL, Q8_PANEL);
       }
     }
   }
@@ -333,10 +429,5 @@ ISAAC_INLINE void linear_panels(const LinearQ8Args* a, int first, int end, size_
 
 // A part is a panel.
 ISAAC_KERNEL(linear_q8, LinearQ8Args) {
-  linear_panels(
-      a, first, end, panel_bytes_of(a->in.i()), Q8_GROUP_BYTES, [](const char* group, int, int) { return group; },
-      [](auto n, const char* x, const char* group, int steps, float* sums) {
-        constexpr int MR = decltype(n)::count;
-        multiply_group<MR, dot_vectors(MR)>(x, group, steps, sums);
-      });
+  linear_panels<Q8Numbers>(a, first, end, panel_bytes_of(a->in.i()));
 }

@@ -18,11 +18,7 @@ ISAAC_INLINE uint32_t largest_bits(const float* x, int n) {
     vi bits = as_int(load(x + i)) & 0x7fffffff;
     largest = bits > largest ? bits : largest;
   }
-  uint32_t most = 0;
-  for (int lane = 0; lane < LANES; lane++) {
-    uint32_t bits = static_cast<uint32_t>(largest[lane]);
-    most = bits > most ? bits : most;
-  }
+  uint32_t most = static_cast<uint32_t>(max_lanes(largest));
   for (; i < n; i++) {
     uint32_t bits = bits_of_float(x[i]) & 0x7fffffffu;
     most = bits > most ? bits : most;

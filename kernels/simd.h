@@ -94,13 +94,41 @@ ISAAC_INLINE vf min(vf a, vf b) {
 #endif
 }
 
-ISAAC_INLINE float sum_lanes(vf x) {
-  float lanes[LANES];
-  store(lanes, x);
-  for (int width = LANES / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
+template <class T, int N>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(N * sizeof(T))));
+};
+
+// f of all lanes: of the lower and the upper half, lane by lane, then of that one's halves, and so on.
+template <class T, int N, class F>
+ISAAC_INLINE T fold_lanes(typename VectorOf<T, N>::type x, F f) {
+  if constexpr (N == 4) {
+    return f(f(x[0], x[2]), f(x[1], x[3]));
+  } else {
+    struct Halves {
+      typename VectorOf<T, N / 2>::type lower, upper;
+    };
+    Halves halves = __builtin_bit_cast(Halves, x);
+    return fold_lanes<T, N / 2>(f(halves.lower, halves.upper), f);
   }
-  return lanes[0];
+}
+
+ISAAC_INLINE float sum_lanes(vf x) {
+  return fold_lanes<float, LANES>(x, [](auto a, auto b) { return a + b; });
+}
+ISAAC_INLINE int32_t sum_lanes(vi x) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_epi32(reinterpret_cast<__m512i>(x));  // without a way through memory
+#else
+  return fold_lanes<int32_t, LANES>(x, [](auto a, auto b) { return a + b; });
+#endif
+}
+ISAAC_INLINE int32_t max_lanes(vi x) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_epi32(reinterpret_cast<__m512i>(x));
+#else
+  return fold_lanes<int32_t, LANES>(x, [](auto a, auto b) { return a > b ? a : b; });
+#endif
 }
 
 ISAAC_INLINE float max_lanes(vf x) {

@@ -17,14 +17,19 @@ constexpr int TILE_ROWS = 4;
 #endif
 constexpr int TILE_VECTORS = 2;
 
-// Most rows of a tile of int8 dot products, which have no broadcasts loaded ahead; weights that are taken apart (plain
-// SIMD128) fill two registers each.
+// Most rows of a tile of int8 dot products, whose vectors are as many. With 32 registers 7×2 sums over groups stay beside
+// 7×2 of the group at hand. With 16, those over groups wait in memory, and no broadcasts are loaded ahead; weights that are
+// taken apart (plain SIMD128) fill two registers each.
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int DOT_ROWS = 12;
-#elif defined(__wasm_simd128__) && !defined(__wasm_relaxed_simd__)
+constexpr bool MANY_REGISTERS = true;
+constexpr int DOT_ROWS = 7;
+#else
+constexpr bool MANY_REGISTERS = false;
+#if defined(__wasm_simd128__) && !defined(__wasm_relaxed_simd__)
 constexpr int DOT_ROWS = 4;
 #else
 constexpr int DOT_ROWS = 5;
+#endif
 #endif
 // Columns of a tile, and of a panel of a packed weight.
 constexpr int PANEL = TILE_VECTORS * LANES;
