@@ -86,7 +86,9 @@ class Pool {
       int64_t to = 0;
       do {
         if (from >= CLOSED || from >= end_) break;
-        to = from + grain_ < end_ ? from + grain_ : end_;
+        // Ever smaller runs: at the end, nobody waits long for another's last one.
+        int64_t share = (end_ - from) / (4 * threads());
+        to = from + (share < 1 ? 1 : share < grain_ ? share : grain_);
       } while (!next_.compare_exchange_weak(from, to));
       if (from >= CLOSED || from >= end_) break;
       kernel_(args_, static_cast<int>(from), static_cast<int>(to), thread);

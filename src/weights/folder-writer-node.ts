@@ -13,6 +13,7 @@
 import { mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
 import { IsaacError } from "../errors"
+import { inBlocks } from "./block-sink"
 import { checkDiskSpace, type DiskAdvice, writeError } from "./disk-node"
 import { type LockOptions, takeLock } from "./lock-node"
 import type { ByteSink, FolderSink } from "./sink"
@@ -117,13 +118,11 @@ class FolderWork implements FolderSink {
     const opened = await this.#guard(openFile(path))
     this.#open = opened
     let at = 0
-    return {
+    const blocks = inBlocks({
       name: join(this.name, file),
       write: async (bytes) => {
         for (let done = 0; done < bytes.byteLength; ) {
-          this.check()
-          const piece = bytes.subarray(done, done + PIECE)
-          const { bytesWritten } = await this.#guard(opened.write(piece, at))
+          const { bytesWritten } = await this.#guard(opened.write(bytes.subarray(done), at))
           done += bytesWritten
           at += bytesWritten
           this.written += bytesWritten
@@ -133,6 +132,13 @@ class FolderWork implements FolderSink {
         await this.#guard(opened.sync())
         this.#open = undefined
         await this.#guard(opened.close())
+      },
+    })
+    return {
+      ...blocks,
+      write: async (bytes) => {
+        this.check()
+        await blocks.write(bytes)
       },
     }
   }
@@ -152,9 +158,6 @@ class FolderWork implements FolderSink {
     }
   }
 }
-
-/** Most bytes handed to the system at once: between two of them work can stop. */
-const PIECE = 64 << 20
 
 async function openForWriting(path: string): Promise<WritableFile> {
   const handle = await open(path, "wx")
