@@ -405,12 +405,18 @@ ISAAC_KERNEL(attend, AttendArgs) {
   }
 }
 
+// How far ahead of a query's products its keys and values are asked for: they come from memory, at every step anew.
+constexpr int STORED_AHEAD = 6144;
+
 // multiply_tile, see tile.h, with b as it is stored.
 template <int MR, int NV, class T>
 ISAAC_NOINLINE void multiply_stored(const float* a, int a_step, const T* b, int b_step, int k, float* out, int out_step,
                                     bool accumulate) {
   vf sums[MR][NV] = {};
   for (; k > 0; k--) {
+    const char* ask = reinterpret_cast<const char*>(b) + STORED_AHEAD;
+    ISAAC_UNROLL
+    for (int line = 0; line < NV * LANES * static_cast<int>(sizeof(T)); line += 64) __builtin_prefetch(ask + line);
     vf w[NV];
     load_stored<NV>(b, w);
     ISAAC_UNROLL

@@ -67,15 +67,15 @@ describe("what fits into the backend's memory", () => {
   it("else with bf16 keys and values, else as q8, else as q4, and a notice tells", async () => {
     const half = await load(platform(await total("auto", "bf16")))
     expect(half).toMatchObject({ dtype: "bf16", kvDtype: "bf16", notices: [expect.stringContaining("kept as bf16")] })
-    const q8 = await load(platform(await total("q8", "f32")))
-    expect(q8).toMatchObject({ dtype: "q8", kvDtype: "f32", notices: [expect.stringContaining("kept as q8")] })
+    const q8 = await load(platform(await total("q8", "bf16")))
+    expect(q8).toMatchObject({ dtype: "q8", kvDtype: "bf16", notices: [expect.stringContaining("kept as q8")] })
     expect(q8.weights).toBeLessThan(0.6 * half.weights)
     const q4 = await load(platform(await total("q4", "int8")))
     expect(q4).toMatchObject({ dtype: "q4", kvDtype: "int8", notices: [expect.stringContaining("kept as q4")] })
     expect(q4.weights).toBeLessThan(0.9 * q8.weights)
     const int8 = await load(platform(await total("q8", "int8")))
     expect(int8).toMatchObject({ dtype: "q8", kvDtype: "int8", notices: [expect.stringContaining("kept as int8")] })
-    const small = platform(2 ** 32, { machineMemory: await total("q8", "f32") })
+    const small = platform(2 ** 32, { machineMemory: await total("q8", "bf16") })
     expect(await load(small)).toMatchObject({ dtype: "q8", notices: [expect.stringContaining("can have here")] })
   })
 

@@ -87,7 +87,7 @@ class Pool {
       do {
         if (from >= CLOSED || from >= end_) break;
         // Ever smaller runs: at the end, nobody waits long for another's last one.
-        int64_t share = (end_ - from) / (4 * threads());
+        int64_t share = (end_ - from) / (2 * threads());
         to = from + (share < 1 ? 1 : share < grain_ ? share : grain_);
       } while (!next_.compare_exchange_weak(from, to));
       if (from >= CLOSED || from >= end_) break;

@@ -29,10 +29,8 @@ describe("chooseStorage", () => {
 
   it.each([
     ["auto", "bf16", "keys and values are kept as bf16"],
-    ["q8", "f32", "weights are kept as q8"],
     ["q8", "bf16", "weights are kept as q8 and keys and values are kept as bf16"],
     ["q8", "int8", "weights are kept as q8 and keys and values are kept as int8"],
-    ["q4", "f32", "weights are kept as q4:"],
     ["q4", "bf16", "weights are kept as q4 and keys and values are kept as bf16"],
     ["q4", "int8", "weights are kept as q4 and keys and values are kept as int8"],
   ] as const)("then %s with %s keys and values, with a notice that has the numbers", (stored, kvStored, words) => {
@@ -56,10 +54,20 @@ describe("chooseStorage", () => {
     expect(() => chooseStorage(config, info, { ...asked, kvStored: "bf16" })).toThrow(/\(bf16\)/)
   })
 
+  it("keeps keys and values as bf16 beside weights that are asked for as q8 or q4, unless they are asked for too", () => {
+    for (const stored of ["q8", "q4"] as const) {
+      const choice = chooseStorage(config, info, wish({ stored }))
+      expect(choice).toMatchObject({ stored, kvStored: "bf16" })
+      expect(choice.notice).toBeUndefined()
+    }
+    expect(chooseStorage(config, info, wish({ stored: "q4", kvStored: "f32" }))).toMatchObject({ kvStored: "f32" })
+  })
+
   it("leaves alone what is packed already", () => {
     const packed = new Map([...tensors].map(([name]) => [name, { dtype: "Q8" }]))
     const q8 = chooseStorage(config, info, wish({ tensors: packed }))
-    expect(q8).toMatchObject({ stored: "auto", plan: { total: expect.any(Number) } })
+    expect(q8).toMatchObject({ stored: "auto", kvStored: "bf16" })
+    expect(q8.notice).toBeUndefined()
     const none = wish({ tensors: packed, memoryLimit: total("q4", "f32") })
     expect(() => chooseStorage(config, info, none)).toThrow(/Choose a smaller maxContext/)
     const asked = wish({ stored: "q8", memoryLimit: total("q4", "f32") })
@@ -86,7 +94,7 @@ describe("chooseStorage", () => {
     })()
     for (const stored of ["auto", "q8", "q4"] as const) {
       for (const kvStored of ["f32", "bf16", "int8"] as const) {
-        if (stored === "auto" && kvStored === "int8") continue // weights are rounded first
+        if (kvStored === (stored === "auto" ? "int8" : "f32")) continue // weights are rounded first, then bf16 is enough
         expect(message).toContain(`${Math.ceil(total(stored, kvStored) / 1e6)} MB: `)
       }
     }

@@ -18,17 +18,18 @@ export interface StorageChoice {
 export interface StorageWish extends Pick<MemoryPlanOptions, "maxContext" | "prefillTokens" | "tensors" | "tied"> {
   /** "auto": as the checkpoint has it, q8 where that does not fit, q4 where that does not fit either. Default "auto". */
   readonly stored?: StoredType | "auto"
-  /** Default: f32, or bf16 where that does not fit, or int8, see `chooseStorage`. */
+  /** Default: f32, or bf16 beside q8 and q4, and what fits, see `chooseStorage`. */
   readonly kvStored?: KvType
   /** Bytes that everything may take together. Default: the backend's limit, if it has one. */
   readonly memoryLimit?: number
 }
 
 /**
- * The first that fits of: weights as stored, as q8, as q4, each with keys and values as f32, then bf16, then int8. Rounding
- * keys and values comes before rounding weights, because it moves the answer less; but int8, which depends on how even
- * the numbers of a head are, comes only where weights cannot be kept as stored or are to be. What was asked for is not
- * changed, nor what is packed already.
+ * The first that fits of: weights as stored, with keys and values as f32, then bf16; weights as q8, then as q4, each with
+ * keys and values as bf16, then int8. Rounding keys and values comes before rounding weights, because it moves the answer
+ * less: beside q8 and q4, what bf16 changes is not seen (docs/numerics.md), and writing reads half as much of them. int8
+ * depends on how even the numbers of a head are, and comes last. What was asked for is not changed, nor what is packed
+ * already.
  *
  * Throws out_of_memory with the numbers of all that were tried.
  */
@@ -39,8 +40,12 @@ export function chooseStorage(config: IsaacConfig, info: BackendInfo, wish: Stor
   if (stored === "auto") weights.push(...smaller)
   const tried: StorageChoice[] = []
   for (const asStored of weights) {
-    const isRounding = asStored !== stored || weights.length === 1
-    const caches: KvType[] = isRounding ? ["f32", "bf16", "int8"] : ["f32", "bf16"]
+    const isPacked = asStored === "q8" || asStored === "q4" || (asStored === "auto" && arePacked(wish))
+    const caches: KvType[] = isPacked
+      ? ["bf16", "int8"]
+      : weights.length === 1
+        ? ["f32", "bf16", "int8"]
+        : ["f32", "bf16"]
     for (const kvStored of wish.kvStored ? [wish.kvStored] : caches) {
       const plan = planMemory(config, { ...wish, stored: asStored, kvStored })
       if (memoryLimit === undefined || plan.total <= memoryLimit) {
@@ -53,9 +58,13 @@ export function chooseStorage(config: IsaacConfig, info: BackendInfo, wish: Stor
   throw tooLarge(tried, stored === "auto" ? [] : smaller, memoryLimit!)
 }
 
+function arePacked({ tensors }: StorageWish): boolean {
+  return tensors !== undefined && packedTypeOfTensors(tensors) !== undefined
+}
+
 /** Types that weights could be rounded to, the largest first: none where they are rounded already. */
 function smallerThan(stored: StoredType | "auto", info: BackendInfo, { tensors }: StorageWish): StoredType[] {
-  if (tensors && packedTypeOfTensors(tensors) !== undefined) return []
+  if (arePacked({ tensors })) return []
   const all: StoredType[] = ["q8", "q4"]
   return all.slice(all.indexOf(stored as StoredType) + 1).filter((type) => info.stored.includes(type))
 }

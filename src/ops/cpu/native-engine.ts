@@ -54,7 +54,7 @@ const SLICE_WORK = 3e9
 /** A job of less work than this is done before a thread is awake. */
 const ALONE_WORK = 1e5
 /** Runs of parts for each thread: more even out what threads get done, fewer cost less. */
-const RUNS_PER_THREAD = 16
+const RUNS_PER_THREAD = 2
 
 const NOWHERE: NativeRegion = { start: 0, buffer: new ArrayBuffer(0) }
 
