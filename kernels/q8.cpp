@@ -16,8 +16,8 @@ constexpr int Q8_STEP = 4;                          // numbers along K that a do
 constexpr int Q8_STEP_BYTES = Q8_PANEL * Q8_STEP;   // of a panel
 constexpr int Q8_SCALE_BYTES = Q8_PANEL * 2;
 constexpr int Q8_GROUP_BYTES = Q8_SCALE_BYTES + Q8_PANEL * Q8_GROUP;
-// How far ahead of the products of a single tile the panel is asked for.
-constexpr int Q8_AHEAD = 3072;
+// How far ahead of the products of a single tile the panel is asked for: beyond what the processor itself reads ahead.
+constexpr int Q8_AHEAD = 6144;
 // Of several tiles, the first ones ask for what comes after this run: so many bytes with a group, a line for each step and
 // one more.
 constexpr int Q8_ASKED = 64 * (1 + Q8_GROUP / Q8_STEP);
@@ -304,8 +304,9 @@ ISAAC_INLINE void multiply_group(vi (&dots)[MR][NV], const char* x, const char* 
     ISAAC_UNROLL
     for (int i = 0; i < UNROLL; i++) {
       const char* ask = ALONE ? w + i * Q8_STEP_BYTES + Q8_AHEAD : ahead + i * ASKED;
+      // What one tile reads is not read again soon: it need not push other things out of the larger caches.
       ISAAC_UNROLL
-      for (int line = 0; line < ASKED; line += 64) __builtin_prefetch(ask + line);
+      for (int line = 0; line < ASKED; line += 64) __builtin_prefetch(ask + line, 0, ALONE ? 0 : 3);
       add_step<Numbers, 0>(dots, w + i * Q8_STEP_BYTES, a + i * INPUTS);
       if constexpr (STEPS == 2) add_step<Numbers, 1>(seconds, w + i * Q8_STEP_BYTES, a + i * INPUTS);
     }
