@@ -19,8 +19,8 @@ export type BackendChoice = "auto" | "native" | "wasm" | "reference"
 export type DtypeChoice = "auto" | StoredType
 
 /**
- * How keys and values of conversations are kept; "auto" takes f32, or bf16 where that does not fit, or int8 where weights
- * as q8 and bf16 do not fit either.
+ * How keys and values of conversations are kept; "auto" takes f32, or bf16 where that does not fit and beside weights as
+ * q8 or q4, or int8 where q8 weights and bf16 do not fit either.
  */
 export type KvDtypeChoice = "auto" | KvType
 
