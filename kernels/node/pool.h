@@ -42,7 +42,7 @@ class Pool {
 
   int threads() const { return static_cast<int>(threads_.size()) + 1; }
 
-  // Do parts first … end-1, `grain` of them at a time.
+  // Do parts first … end-1, at most `grain` of them at a time.
   void run(KernelFunction kernel, const void* args, int first, int end, int grain) {
     if (threads_.empty() || end - first <= grain) {
       kernel(args, first, end, 0);

@@ -53,7 +53,7 @@ const GROW_BYTES = 64 << 20
 const SLICE_WORK = 3e9
 /** A job of less work than this is done before a thread is awake. */
 const ALONE_WORK = 1e5
-/** Runs of parts for each thread: more even out what threads get done, fewer cost less. */
+/** The longest runs are so many of a thread's share; the pool makes them shorter towards the end (kernels/node/pool.h). */
 const RUNS_PER_THREAD = 2
 
 const NOWHERE: NativeRegion = { start: 0, buffer: new ArrayBuffer(0) }
