@@ -78,6 +78,7 @@ ISAAC_KERNEL(embed_q4, EmbedQ8Args) {
 
 // ── x · Wᵀ ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+// std::conditional, whose header the build for WebAssembly does not have.
 template <bool FIRST, class A, class B>
 struct ChoiceOf {
   using type = A;

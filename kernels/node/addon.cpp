@@ -234,21 +234,23 @@ napi_value release(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// run(engine, kernel, first, end, grain): parts first … end-1 of the job whose arguments are written
+// run(engine, kernel, first, end, alone): parts first … end-1 of the job whose arguments are written, by this thread alone
+// or by all
 napi_value run(napi_env env, napi_callback_info info) {
   Arguments<5> args(env, info);
   if (!args.ok) return nullptr;
   Engine* engine = get_engine(env, args.values[0]);
   if (!engine) return nullptr;
-  double kernel, first, end, grain;
+  double kernel, first, end;
+  bool alone;
   if (!get_number(env, args.values[1], static_cast<double>(engine->kernels.size()) - 1, &kernel) ||
-      !get_number(env, args.values[2], INT32_MAX, &first) || !get_number(env, args.values[3], INT32_MAX, &end) ||
-      !get_number(env, args.values[4], INT32_MAX, &grain)) {
+      !get_number(env, args.values[2], INT32_MAX, &first) || !get_number(env, args.values[3], INT32_MAX, &end)) {
     return nullptr;
   }
+  if (napi_get_value_bool(env, args.values[4], &alone) != napi_ok) return fail(env, "internal", "a flag is missing");
   if (!engine->pool) return fail(env, "internal", "the engine was disposed");
   engine->pool->run(engine->kernels[static_cast<size_t>(kernel)], engine->arguments, static_cast<int>(first),
-                    static_cast<int>(end), grain < 1 ? 1 : static_cast<int>(grain));
+                    static_cast<int>(end), alone);
   return nullptr;
 }
 

@@ -42,16 +42,15 @@ class Pool {
 
   int threads() const { return static_cast<int>(threads_.size()) + 1; }
 
-  // Do parts first … end-1, at most `grain` of them at a time.
-  void run(KernelFunction kernel, const void* args, int first, int end, int grain) {
-    if (threads_.empty() || end - first <= grain) {
+  // Do parts first … end-1; `alone`: without the other threads, where waking them would take longer than the work.
+  void run(KernelFunction kernel, const void* args, int first, int end, bool alone) {
+    if (alone || threads_.empty() || end - first < 2) {
       kernel(args, first, end, 0);
       return;
     }
     kernel_ = kernel;
     args_ = args;
     end_ = end;
-    grain_ = grain;
     next_.store(first, std::memory_order_release);
     epoch_.fetch_add(1);
     if (sleeping_.load() > 0) epoch_.notify_all();
@@ -88,7 +87,7 @@ class Pool {
         if (from >= CLOSED || from >= end_) break;
         // Ever smaller runs: at the end, nobody waits long for another's last one.
         int64_t share = (end_ - from) / (2 * threads());
-        to = from + (share < 1 ? 1 : share < grain_ ? share : grain_);
+        to = from + (share < 1 ? 1 : share);
       } while (!next_.compare_exchange_weak(from, to));
       if (from >= CLOSED || from >= end_) break;
       kernel_(args_, static_cast<int>(from), static_cast<int>(to), thread);
@@ -122,6 +121,6 @@ class Pool {
   std::atomic<bool> stop_{false};
   alignas(128) KernelFunction kernel_ = nullptr;
   const void* args_ = nullptr;
-  int end_ = 0, grain_ = 1;
+  int end_ = 0;
   std::vector<std::thread> threads_;
 };

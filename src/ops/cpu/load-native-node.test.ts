@@ -159,7 +159,7 @@ describe.skipIf(!hasAddon)("the addon (skipped where none was built, without a C
       new Uint8Array(buffer).fill(1)
       new Float64Array(made.arguments).set([start, start, 100_000])
       parentPort.postMessage("at work")
-      for (;;) addon.run(made.engine, 0, 0, 16, 1)`
+      for (;;) addon.run(made.engine, 0, 0, 16, false)`
     const round = async () => {
       const workers = [0, 1, 2].map(() => new Worker(source, { eval: true }))
       await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once("message", resolve))))

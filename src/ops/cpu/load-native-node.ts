@@ -179,7 +179,7 @@ function trialMain(load: (path: string) => unknown, path: string, wanted: string
     const y = new Float32Array(buffer, at.y, lanes * steps).map((_, i) => value(i, 2))
     new Float32Array(buffer, at.x, lanes * steps).set(x)
     new Float32Array(buffer, at.y, lanes * steps).set(y)
-    addon.run(engine, 0, 0, 2, 1)
+    addon.run(engine, 0, 0, 2, false)
     const sums = new Float32Array(buffer, at.out, lanes)
     for (let lane = 0; lane < lanes; lane++) {
       let want = 0
@@ -193,7 +193,7 @@ function trialMain(load: (path: string) => unknown, path: string, wanted: string
       a[i] = value(i, 3) * 2
       b[i] = value(i, 4) + 63
     }
-    addon.run(engine, 1, 0, 2, 1)
+    addon.run(engine, 1, 0, 2, false)
     const dots = new Int32Array(buffer, at.out, lanes)
     for (let lane = 0; lane < lanes; lane++) {
       let want = 0

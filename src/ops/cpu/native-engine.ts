@@ -30,7 +30,8 @@ export interface Addon {
   map(path: string, bytes: number): NativeRegion
   /** Give a region's memory back; its buffer has no bytes afterwards. */
   release(buffer: ArrayBuffer): void
-  run(engine: EngineHandle, kernel: number, first: number, end: number, grain: number): void
+  /** By the calling thread alone, or by all: the pool shares the parts out. */
+  run(engine: EngineHandle, kernel: number, first: number, end: number, alone: boolean): void
   dispose(engine: EngineHandle): void
 }
 
@@ -53,8 +54,6 @@ const GROW_BYTES = 64 << 20
 const SLICE_WORK = 3e9
 /** A job of less work than this is done before a thread is awake. */
 const ALONE_WORK = 1e5
-/** The longest runs are so many of a thread's share; the pool makes them shorter towards the end (kernels/node/pool.h). */
-const RUNS_PER_THREAD = 2
 
 const NOWHERE: NativeRegion = { start: 0, buffer: new ArrayBuffer(0) }
 
@@ -153,13 +152,13 @@ export class NativeEngine implements Engine {
     const values: Readonly<Record<string, number>> = args
     for (let i = 0; i < names.length; i++) this.args[i] = values[names[i]]
     const number = KERNEL_NUMBERS.get(kernel)!
-    const threads = work < ALONE_WORK ? 1 : this.threads
+    const alone = work < ALONE_WORK
+    const threads = alone ? 1 : this.threads
     const fitting = Math.floor((parts * SLICE_WORK * threads) / Math.max(1, work))
     const slice = Math.max(threads, Math.min(parts, fitting))
-    const grain = threads === 1 ? slice : Math.max(1, Math.ceil(slice / (threads * RUNS_PER_THREAD)))
     for (let first = 0; first === 0 || first < parts; first += slice) {
       checkAbort(this.abort)
-      if (parts > 0) this.addon.run(this.handle, number, first, Math.min(first + slice, parts), grain)
+      if (parts > 0) this.addon.run(this.handle, number, first, Math.min(first + slice, parts), alone)
     }
   }
 
