@@ -11,7 +11,8 @@ import type { TokenLogprob } from "./generate/logprobs"
 import { type PictureSize, type PixelLeaf, toPixels } from "./perception/geometry"
 import { ReasoningStream } from "./perception/reasoning"
 import { TagStream } from "./perception/tag-stream"
-import type { Leaf, TagIssue } from "./perception/tags"
+import { type Leaf, stripTags, type TagIssue } from "./perception/tags"
+import { countOf, type Task } from "./perception/tasks"
 
 export interface Usage {
   /** Tokens of the prompt, those of images included. */
@@ -58,6 +59,18 @@ export interface Answer {
   readonly logprobs?: readonly TokenLogprob[]
 }
 
+/** What a picture shows, in words. */
+export interface CaptionAnswer extends Answer {
+  /** The text without its tags. */
+  readonly caption: string
+}
+
+/** How many there are. */
+export interface CountAnswer extends Answer {
+  /** What the answer points at, counted; if nothing, the number that it says; null when it says none. */
+  readonly count: number | null
+}
+
 /** One of several answers to the same question. */
 export interface Candidate extends Answer {
   /** Mean of its tokens' log-probabilities at temperature 1, the end token included: higher is likelier. */
@@ -81,19 +94,26 @@ export interface Score {
 }
 
 /** What `ask` yields. Joined, the text deltas are the answer's text and the reasoning deltas its reasoning. */
-export type AnswerEvent =
+export type AnswerEvent<A extends Answer = Answer> =
   | { readonly type: "text.delta"; readonly text: string }
   | { readonly type: "reasoning.delta"; readonly text: string }
   /** Tags that closed just now; each leaf comes once, in the answer's order. */
   | { readonly type: "points.delta"; readonly points: readonly Leaf[]; readonly pixels: readonly PixelLeaf[] }
-  | { readonly type: "final"; readonly answer: Answer }
+  | { readonly type: "final"; readonly answer: A }
   /** Followed by the same error being thrown from the iterator. */
   | { readonly type: "error"; readonly error: { readonly code: IsaacErrorCode; readonly message: string } }
 
 /** A running answer: iterate over its events, or await it for the whole. Both at once is fine. */
-export interface AnswerStream extends AsyncIterable<AnswerEvent>, Promise<Answer> {
+export interface AnswerStream<A extends Answer = Answer> extends AsyncIterable<AnswerEvent<A>>, Promise<A> {
   /** The whole answer as a promise of its own. Rejects with the error that ended it. */
-  answer(): Promise<Answer>
+  answer(): Promise<A>
+}
+
+/** The answer with what its task asked for. */
+export function answerOf(task: Task["task"], answer: Answer): Answer | CaptionAnswer | CountAnswer {
+  if (task === "caption") return { ...answer, caption: stripTags(answer.text).replace(/\s+/g, " ").trim() }
+  if (task === "count") return { ...answer, count: countOf(answer.text, answer.points) }
+  return answer
 }
 
 /** Turns the model's text, as it comes, into the events of an answer. */

@@ -1,13 +1,13 @@
 /** A conversation: what was said, what was shown, and the session that holds both computed. */
 
-import { type AnswerEvent, AnswerWriter, type Candidate, type Score } from "./answer"
-import type { AskOptions, CandidatesOptions, Expect, GenerateOptions, ImageInput, ScoreOptions } from "./engine-options"
+import type { AnswerEvent, Candidate, Score } from "./answer"
+import type { AskOptions, CandidatesOptions, GenerateOptions, ImageInput, ScoreOptions } from "./engine-options"
 import { IsaacError } from "./errors"
 import type { Generation } from "./generate/generation"
 import { Picture } from "./generate/pictures"
 import type { Session } from "./generate/session"
 import type { IsaacEngine } from "./isaac"
-import { buildMessages, type Hint } from "./perception"
+import { shiftImages } from "./perception/tasks"
 import type { Message, ProcessorOutput } from "./processor"
 import {
   type KvLayer,
@@ -16,13 +16,7 @@ import {
   type SessionWriter,
   sessionWriter,
 } from "./session-file"
-
-const HINTS: Readonly<Record<Expect, readonly Hint[]>> = {
-  text: [],
-  point: ["POINT"],
-  box: ["BOX"],
-  polygon: ["POLYGON"],
-}
+import { answerEvents, type Turn, type TurnOptions, turnOf, unreadPictures } from "./turn"
 
 export class Conversation implements AsyncDisposable {
   readonly #engine: IsaacEngine
@@ -52,63 +46,33 @@ export class Conversation implements AsyncDisposable {
    * The next question, about these pictures and all before. Yields the answer's events; an error comes as an event
    * and is thrown too. An abort ends with a `final` event that has what was written till then.
    */
-  async *ask(
-    images: readonly ImageInput[],
-    question: string,
-    options: AskOptions = {},
-  ): AsyncGenerator<AnswerEvent, void> {
-    let asking = false
-    try {
-      if (this.#asking) throw answering() // its messages would lack the turn that is going on, and take its place
-      this.#asking = asking = true
-      yield* this.#turn(images, question, options)
-    } catch (error) {
-      if (error instanceof IsaacError && error.code === "aborted" && options.signal?.aborted) {
-        yield* new AnswerWriter([]).end(this.#engine.info) // aborted while the pictures were being read
-        return
-      }
-      const { code, message } = error instanceof IsaacError ? error : new IsaacError("internal", String(error))
-      yield { type: "error", error: { code, message } }
-      throw error
-    } finally {
-      if (asking) this.#asking = false
-    }
+  ask(images: readonly ImageInput[], question: string, options: AskOptions = {}): AsyncGenerator<AnswerEvent, void> {
+    return answerEvents(this.#engine, options, this.#ask(images, question, options))
   }
 
-  async *#turn(
-    images: readonly ImageInput[],
-    question: string,
-    options: AskOptions,
-  ): AsyncGenerator<AnswerEvent, void> {
-    const { messages, shown } = await this.#next(images, question, options)
-    yield* this.#engine.answer(messages, shown, options, this.#session, (words) => {
-      this.#messages = [...messages, { role: "assistant", content: words }]
-      this.#images = shown
-    })
+  async *#ask(images: readonly ImageInput[], question: string, options: AskOptions): AsyncGenerator<AnswerEvent, void> {
+    if (this.#asking) throw answering() // its messages would lack the turn that is going on, and take its place
+    this.#asking = true
+    try {
+      const turn = await this.#next(images, question, options)
+      const remember = (words: string) => {
+        this.#messages = [...turn.messages, { role: "assistant", content: words }]
+        this.#images = turn.pictures
+      }
+      yield* this.#engine.answer(turn, options, this.#session, { remember })
+    } finally {
+      this.#asking = false
+    }
   }
 
   /** The conversation with one more question, of which nothing is remembered yet. */
-  async #next(
-    images: readonly ImageInput[],
-    question: string,
-    options: Pick<AskOptions, "expect" | "system" | "signal">,
-  ): Promise<{ readonly messages: readonly Message[]; readonly shown: readonly Picture[] }> {
-    const { expect = "text", system, signal } = options
-    const hints = Object.hasOwn(HINTS, expect) ? HINTS[expect] : undefined
-    if (hints === undefined) {
-      throw new IsaacError("bad_input", `expect is ${String(expect)}; it must be ${Object.keys(HINTS).join(", ")}`)
+  async #next(images: readonly ImageInput[], question: string, options: TurnOptions): Promise<Turn> {
+    const source = unreadPictures(this.#engine, images)
+    const { messages, pictures } = await turnOf(this.#engine, source, { task: "ask", question }, options)
+    return {
+      messages: [...this.#messages, ...messages.map((message) => shiftImages(message, this.#images.length))],
+      pictures: [...this.#images, ...pictures],
     }
-    if (!Array.isArray(images) || typeof question !== "string") {
-      throw new IsaacError("bad_input", "pictures are an array (which may be empty), a question is a string")
-    }
-    if (system !== undefined && typeof system !== "string") {
-      throw new IsaacError("bad_input", `system is a ${typeof system}; it must be a string`)
-    }
-    const turn = buildMessages(this.#engine.profile, { question, images: images.length, hints, system })
-    const messages = [...this.#messages, ...turn.map((message) => shiftImages(message, this.#images.length))]
-    const added = await this.#engine.readImages(images, signal)
-    const shown = [...this.#images, ...added.map((image) => new Picture(image))]
-    return { messages, shown }
   }
 
   /**
@@ -122,8 +86,7 @@ export class Conversation implements AsyncDisposable {
     question: string,
     options: CandidatesOptions,
   ): Promise<readonly Candidate[]> {
-    const { messages, shown } = await this.#next(images, question, options)
-    return this.#engine.answers(messages, shown, options, this.#session)
+    return this.#engine.answers(await this.#next(images, question, options), options, this.#session)
   }
 
   /**
@@ -140,14 +103,7 @@ export class Conversation implements AsyncDisposable {
     answer: string | readonly number[],
     options: ScoreOptions = {},
   ): Promise<Score> {
-    if (typeof answer !== "string" && !(Array.isArray(answer) && answer.every(Number.isInteger))) {
-      throw new IsaacError(
-        "bad_input",
-        `the answer is a ${typeof answer}; it must be a string or an array of token ids`,
-      )
-    }
-    const { messages, shown } = await this.#next(images, question, options)
-    return this.#engine.scoreAnswer(messages, shown, answer, options, this.#session)
+    return this.#engine.scoreAnswer(await this.#next(images, question, options), answer, options, this.#session)
   }
 
   /** Tokens that follow a prompt given whole; what it has in common with this conversation is not computed again. */
@@ -233,13 +189,4 @@ function answering(): IsaacError {
     "bad_input",
     "this session is answering already, or being saved; await that first, or abort the answer",
   )
-}
-
-/** The same message behind `count` images of earlier turns. */
-function shiftImages(message: Message, count: number): Message {
-  if (typeof message.content === "string") {
-    return message
-  }
-  const content = message.content.map((part) => (part.type === "image" ? { ...part, image: part.image + count } : part))
-  return { ...message, content }
 }

@@ -4,10 +4,15 @@ import type { BrowserImage, BrowserModel } from "./browser-inputs"
 import type { AbortFlag } from "./generate/abort"
 import type { GenerationOptions } from "./generate/generation"
 import type { Backend, KvType, PackedType, StoredType } from "./ops/backend"
+import type { Annotation, CoordinateUnits } from "./perception/annotations"
+import type { CaptionStyle, OcrFormat, TaskOptions } from "./perception/tasks"
 import type { DecodeImage, ImageFile, ProcessOptions, RgbImage, ImageInput as StoredImage } from "./processor"
 import type { Checkpoint } from "./weights/checkpoint"
 import type { ByteSink } from "./weights/sink"
 import type { ByteSource, FileSet } from "./weights/source"
+
+export type { Annotation, CoordinateUnits } from "./perception/annotations"
+export type { CaptionStyle, Expect, OcrFormat, Task, TaskOptions } from "./perception/tasks"
 
 /** Which implementation of the operations runs the model; "auto" takes the fastest that passes its self-test. */
 export type BackendChoice = "auto" | "native" | "wasm" | "reference"
@@ -94,26 +99,58 @@ export interface GenerateOptions extends GenerationOptions {
   readonly signal?: AbortFlag
 }
 
-/** What kind of answer is wanted: it becomes a <hint> in the prompt. "text" asks for none. */
-export type Expect = "text" | "point" | "box" | "polygon"
+/** A picture with what should have been found in it: an example that comes before the question. */
+export interface AnnotatedImage {
+  readonly image: ImageInput
+  /** Those of one mention are shown to the model as one collection, as it writes them itself. */
+  readonly annotations: readonly Annotation[]
+  /** What the annotations' coordinates are. Default "pixels", of the upright picture. */
+  readonly units?: CoordinateUnits
+  /** What was asked about this picture. Default: nothing, the picture alone. */
+  readonly question?: string
+}
 
-export interface AskOptions extends GenerateOptions {
-  /** Default "text". */
-  readonly expect?: Expect
-  /** An instruction that comes before everything else. */
-  readonly system?: string
+/** How far an answer is. */
+export interface AnswerProgress {
+  /** pictures: read and seen by the vision tower; prompt: its tokens computed; answer: tokens written. */
+  readonly stage: "pictures" | "prompt" | "answer"
+  readonly done: number
+  /** Of an answer: the most tokens that it may have. */
+  readonly total: number
+}
+
+export interface AskOptions extends GenerateOptions, TaskOptions {
   /** A prompt that is too long: refuse it (default), or keep its last tokens. */
   readonly truncate?: ProcessOptions["truncate"]
+  /** Answered pictures that come before those of the question. */
+  readonly examples?: readonly AnnotatedImage[]
+  /** Told of every step, often. */
+  readonly onProgress?: (progress: AnswerProgress) => void
+}
+
+export interface CaptionOptions extends AskOptions {
+  /** Default "concise". */
+  readonly style?: CaptionStyle
+}
+
+export interface DetectOptions extends AskOptions {
+  /** What to look for. Default: everything. */
+  readonly classes?: readonly string[]
+}
+
+export interface OcrOptions extends AskOptions {
+  /** What the text should be written as. Default "text". */
+  readonly format?: OcrFormat
 }
 
 /** `n` answers are drawn at temperature 1, unless another one is asked for. */
-export interface CandidatesOptions extends AskOptions {
+export interface CandidatesOptions extends Omit<AskOptions, "onProgress"> {
   /** How many answers: 1 … 64. */
   readonly n: number
 }
 
 /** How the question of `score` is put. */
-export type ScoreOptions = Pick<AskOptions, "expect" | "system" | "truncate" | "signal">
+export type ScoreOptions = Pick<AskOptions, keyof TaskOptions | "examples" | "truncate" | "signal">
 
 /** What `processor` takes: raw text with an `<image>` for each image. */
 export interface ProcessorInput {

@@ -5,7 +5,7 @@
  * between machines (files, image decoders, backends) comes in as a `Platform`.
  */
 
-import { type AnswerEvent, AnswerWriter, type Candidate, type Score } from "./answer"
+import { type AnswerEvent, AnswerWriter, answerOf, type Candidate, type Score } from "./answer"
 import { Conversation } from "./conversation"
 import type {
   AskOptions,
@@ -25,19 +25,20 @@ import { type AbortFlag, checkAborted, KernelFlag, signalOf } from "./generate/a
 import { type CandidatesSetup, drawCandidates } from "./generate/candidates"
 import { Generation, type GenerationSetup, imageTokens, type Vocabulary } from "./generate/generation"
 import { describeToken, type TokenLogprob, tokenLogprob } from "./generate/logprobs"
-import { type Picture, PictureBook } from "./generate/pictures"
+import { PictureBook } from "./generate/pictures"
 import { scoreTokens } from "./generate/score"
 import { LARGEST_CHUNK, Session } from "./generate/session"
 import type { SessionPool, SessionUsage } from "./generate/session-pool"
 import { IsaacModel, type MemoryPlan, type PlanOptions } from "./model"
 import { type ModelFingerprint, ObservedCheckpoint } from "./model/fingerprint"
 import { type Backend, isPacked, type StoredType } from "./ops/backend"
-import { PROMPT_PROFILE_FILE, type PromptProfile, promptProfileOf } from "./perception"
+import { PROMPT_PROFILE_FILE, type PromptProfile, promptProfileOf, type Task } from "./perception"
+import { PictureView } from "./picture-view"
 import {
   ChatTemplate,
   type ImageFile,
   IsaacProcessor,
-  type Message,
+  loadImage,
   type PreparedImage,
   type ProcessorOutput,
   type RgbImage,
@@ -46,6 +47,7 @@ import {
 import { assistantIds } from "./processor/messages"
 import { bytesOfSession, type KvOrigin, readSession } from "./session-file"
 import { sessionPool } from "./session-setup"
+import type { Turn } from "./turn"
 import { type Checkpoint, openCheckpoint, packedTypeOfTensors } from "./weights/checkpoint"
 import { blobSource } from "./weights/http-sources"
 import { type ByteSource, bytesSource, type FileSet, readJson } from "./weights/source"
@@ -56,6 +58,7 @@ export type * from "./engine-options"
 export { type AbortFlag, checkAborted } from "./generate/abort"
 export type { GeneratedToken, GenerationReport } from "./generate/generation"
 export type { DecoderCache, ForwardInput } from "./model"
+export { PictureView } from "./picture-view"
 export type { Message, ProcessorOutput } from "./processor"
 export { fromPlain, type PlainTensorStream, type TensorStream, toPlain } from "./stream"
 
@@ -240,18 +243,23 @@ export class IsaacEngine implements AsyncDisposable {
     }
   }
 
-  /** A question about pictures: its answer as it is written, then the whole. */
-  async *ask(
+  /** A task on pictures: its answer as it is written, then the whole. */
+  async *respond(
     images: readonly ImageInput[],
-    question: string,
+    task: Task,
     options: AskOptions = {},
   ): AsyncGenerator<AnswerEvent, void> {
-    const conversation = this.session()
+    const view = this.view(images)
     try {
-      yield* conversation.ask(images, question, options)
+      yield* view.respond(task, options)
     } finally {
-      await conversation.dispose()
+      await view.dispose()
     }
+  }
+
+  /** A question about pictures. */
+  ask(images: readonly ImageInput[], question: string, options: AskOptions = {}): AsyncGenerator<AnswerEvent, void> {
+    return this.respond(images, { task: "ask", question }, options)
   }
 
   /** Several answers to one question, the likeliest first; see `Conversation.candidates`. */
@@ -260,11 +268,11 @@ export class IsaacEngine implements AsyncDisposable {
     question: string,
     options: CandidatesOptions,
   ): Promise<readonly Candidate[]> {
-    const conversation = this.session()
+    const view = this.view(images)
     try {
-      return await conversation.candidates(images, question, options)
+      return await view.candidates(question, options)
     } finally {
-      await conversation.dispose()
+      await view.dispose()
     }
   }
 
@@ -275,12 +283,17 @@ export class IsaacEngine implements AsyncDisposable {
     answer: string | readonly number[],
     options: ScoreOptions = {},
   ): Promise<Score> {
-    const conversation = this.session()
+    const view = this.view(images)
     try {
-      return await conversation.score(images, question, answer, options)
+      return await view.score(question, answer, options)
     } finally {
-      await conversation.dispose()
+      await view.dispose()
     }
+  }
+
+  /** Pictures that many questions are asked about, none of which knows of another. */
+  view(images: readonly ImageInput[]): PictureView {
+    return new PictureView(this, () => new Session(this.#parts.pool), images)
   }
 
   /** A conversation that remembers: what its prompts have in common is computed once. */
@@ -341,24 +354,29 @@ export class IsaacEngine implements AsyncDisposable {
   /**
    * The way of every answer: messages and pictures in, events out.
    *
-   * @param remember gets the model's own words, reasoning included, for the next turn: before the final event, unless
-   *   the answer was aborted
+   * @param about.task what the answer is made of in the end. Default "ask"
+   * @param about.examples so many of the first pictures are not the caller's own, who counts without them
+   * @param about.remember gets the model's own words, reasoning included, for the next turn: before the final event,
+   *   unless the answer was aborted
    */
   async *answer(
-    messages: readonly Message[],
-    pictures: readonly Picture[],
+    turn: Turn,
     options: AskOptions,
     session: Session,
-    remember: (words: string) => void,
+    about: {
+      readonly task?: Task["task"]
+      readonly examples?: number
+      readonly remember?: (words: string) => void
+    } = {},
   ): AsyncGenerator<AnswerEvent, void> {
     // 1. Messages and pictures → a stream of text and patches.
-    const inputs = await this.#prompt(messages, pictures, options)
+    const inputs = await this.#prompt(turn, options)
 
     // 2. Embed, decode, sample: one token after another.
     const generation = this.generate(inputs, options, session)
 
     // 3. Tokens → text, reasoning and what the text points at.
-    const writer = new AnswerWriter(inputs.images)
+    const writer = new AnswerWriter(inputs.images.slice(about.examples))
     const logprobs: TokenLogprob[] = []
     let words = ""
     for await (const token of generation) {
@@ -370,44 +388,46 @@ export class IsaacEngine implements AsyncDisposable {
 
     // 4. The whole answer.
     if (generation.report.finishReason !== "abort") {
-      remember(words)
+      about.remember?.(words)
     }
-    yield* writer.end(this.info, generation.report, wantsLogprobs(options) ? logprobs : undefined)
+    for (const event of writer.end(this.info, generation.report, wantsLogprobs(options) ? logprobs : undefined)) {
+      yield event.type === "final" ? { type: "final", answer: answerOf(about.task ?? "ask", event.answer) } : event
+    }
   }
 
   /** The same for several answers, which are ranked. Throws bad_input, too_long, out_of_memory, aborted. */
-  async answers(
-    messages: readonly Message[],
-    pictures: readonly Picture[],
-    options: CandidatesOptions,
-    session: Session,
-  ): Promise<readonly Candidate[]> {
+  async answers(turn: Turn, options: CandidatesOptions, session: Session, examples = 0): Promise<readonly Candidate[]> {
     const { vocabulary } = this.#parts
-    const inputs = await this.#prompt(messages, pictures, options)
+    const inputs = await this.#prompt(turn, options)
     const temperature = options.temperature ?? 1
     const setup: CandidatesSetup = { ...this.#setup(options), temperature, n: options.n }
     const runs = await drawCandidates(session, inputs.tensorStream, setup)
     return runs.map(({ sample, tokens, report, score }): Candidate => {
       const text = tokens.map((token) => token.text).join("")
       const logprobs = wantsLogprobs(options) ? tokens.map((token) => tokenLogprob(token, vocabulary)) : undefined
-      const answer = new AnswerWriter(inputs.images).whole(text, this.info, report, logprobs)
+      const answer = new AnswerWriter(inputs.images.slice(examples)).whole(text, this.info, report, logprobs)
       return { ...answer, score, sample, seed: report.seed }
     })
   }
 
   /** How likely an answer is that somebody else gave. Throws bad_input, too_long, out_of_memory, aborted. */
   async scoreAnswer(
-    messages: readonly Message[],
-    pictures: readonly Picture[],
+    turn: Turn,
     answer: string | readonly number[],
     options: ScoreOptions,
     session: Session,
   ): Promise<Score> {
     const { vocabulary, pool } = this.#parts
+    if (typeof answer !== "string" && !(Array.isArray(answer) && answer.every(Number.isInteger))) {
+      throw new IsaacError(
+        "bad_input",
+        `the answer is a ${typeof answer}; it must be a string or an array of token ids`,
+      )
+    }
     const ids = typeof answer === "string" ? assistantIds(answer, this.tokenizer) : Int32Array.from(answer)
     // Without thoughts of its own the answer stands behind the empty ones that the template writes into an open turn.
     const enableThinking = typeof answer === "string" && !/^\s*<think>/i.test(answer) ? false : undefined
-    const { tensorStream } = await this.#prompt(messages, pictures, { ...options, enableThinking })
+    const { tensorStream } = await this.#prompt(turn, { ...options, enableThinking })
     const { maxContext } = pool
     const setup = { size: vocabulary.size, maxContext, abort: options.signal }
     const logprobs = await scoreTokens(session, tensorStream, ids, setup)
@@ -426,8 +446,7 @@ export class IsaacEngine implements AsyncDisposable {
 
   /** Messages and pictures → the stream of a prompt, an open turn of the assistant at its end. */
   async #prompt(
-    messages: readonly Message[],
-    pictures: readonly Picture[],
+    { messages, pictures }: Turn,
     options: Pick<AskOptions, "truncate" | "signal"> & { readonly enableThinking?: boolean },
   ): Promise<ProcessorOutput> {
     const { truncate, signal, enableThinking } = options
@@ -448,6 +467,11 @@ export class IsaacEngine implements AsyncDisposable {
     }
     this.#parts.textProcessor.checkImageCount(images.length)
     return Promise.all(images.map((image) => platform.readImage(image, { signal: signalOf(signal) })))
+  }
+
+  /** The pixels of a picture that was read. Throws bad_image. */
+  decodeImage(image: ImageFile | RgbImage, name: string): Promise<RgbImage> {
+    return loadImage(image, name, this.#parts.platform.decodeImage)
   }
 
   /** Run a computation on `model` that the signal may end from another thread. Throws aborted. */

@@ -19,3 +19,11 @@ export {
   promptProfileOf,
   readyPrompt,
 } from "./prompt-profile"
+export {
+  type CaptionStyle,
+  type Expect,
+  type OcrFormat,
+  type Task,
+  type TaskOptions,
+  taskMessages,
+} from "./tasks"

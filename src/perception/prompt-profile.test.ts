@@ -86,7 +86,7 @@ describe("the published profile", () => {
       categories: ["cat", "dog"],
     })
     expect(question).toBeUndefined()
-    expect(render(build({ system, question, hints, images: 1 }))).toBe(
+    expect(render(build({ system: [system ?? ""], question, hints, images: 1 }))).toBe(
       turn("system", "Your goal is to segment out the following categories: cat, dog") +
         turn("system", "<hint>BOX</hint>") +
         turn("user", "<image>") +

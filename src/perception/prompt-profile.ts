@@ -30,6 +30,7 @@ export const PROMPT_NAMES = [
   "detect",
   "detectCategories",
   "count",
+  "point",
 ] as const
 export type PromptName = (typeof PROMPT_NAMES)[number]
 
@@ -86,6 +87,7 @@ export const PUBLISHED_PROFILE: PromptProfile = {
       hints: ["BOX"],
     },
     count: { question: "How many {objects} are there? Point to each.", hints: ["POINT"] },
+    point: { question: "Point to each {objects}.", hints: ["POINT"] },
   },
 }
 
@@ -165,8 +167,8 @@ export interface Prompt {
   /** Number of images. They are shown in their order, the examples' first. */
   readonly images: number
   readonly hints?: readonly Hint[]
-  /** An instruction from the system, before the hint. */
-  readonly system?: string
+  /** Instructions from the system, before the hint; each a turn of its own. */
+  readonly system?: readonly string[]
   /** One image each. */
   readonly examples?: readonly Example[]
 }
@@ -178,22 +180,32 @@ export interface Prompt {
  * @throws IsaacError `bad_input` for a prompt without images and question, or with fewer images than examples
  */
 export function buildMessages(profile: PromptProfile, prompt: Prompt): Message[] {
-  const { question = "", images, hints = [], system, examples = [] } = prompt
+  const { question = "", images, hints = [], system = [], examples = [] } = prompt
   if (!Number.isInteger(images) || images < examples.length) {
     throw new IsaacError("bad_input", `${examples.length} examples need an image each; ${images} images were given`)
   }
   if (images === examples.length && question === "") {
     throw new IsaacError("bad_input", "there is nothing to ask: give an image, a question or both")
   }
-  const messages: Message[] = []
-  if (system) messages.push({ role: "system", content: system })
-  if (hints.length > 0) messages.push({ role: profile.hintRole, content: hintTag(hints) })
-  examples.forEach((example, image) => {
-    messages.push(...userTurns(profile, [image], example.question ?? ""))
-    messages.push({ role: "assistant", content: example.answer })
-  })
+  const messages: Message[] = instructions(profile, system, hints)
+  messages.push(...exampleTurns(profile, examples))
   const targets = Array.from({ length: images - examples.length }, (_, i) => examples.length + i)
   messages.push(...userTurns(profile, targets, question))
+  return messages
+}
+
+/** Image, question and answer of each example. */
+export function exampleTurns(profile: PromptProfile, examples: readonly Example[]): Message[] {
+  return examples.flatMap(({ question = "", answer }, image) => [
+    ...userTurns(profile, [image], question),
+    { role: "assistant", content: answer } as const,
+  ])
+}
+
+/** The turns before everything else: what the system says, then the hint by whom the profile names. */
+export function instructions(profile: PromptProfile, system: readonly string[], hints: readonly Hint[]): Message[] {
+  const messages: Message[] = system.filter(Boolean).map((content) => ({ role: "system", content }))
+  if (hints.length > 0) messages.push({ role: profile.hintRole, content: hintTag(hints) })
   return messages
 }
 
