@@ -7,7 +7,7 @@ import type { Generation } from "./generate/generation"
 import { Picture } from "./generate/pictures"
 import type { Session } from "./generate/session"
 import type { IsaacEngine } from "./isaac"
-import { shiftImages } from "./perception/tasks"
+import { shiftImages, type Task } from "./perception/tasks"
 import type { Message, ProcessorOutput } from "./processor"
 import {
   type KvLayer,
@@ -42,33 +42,38 @@ export class Conversation implements AsyncDisposable {
     return this.#messages
   }
 
-  /**
-   * The next question, about these pictures and all before. Yields the answer's events; an error comes as an event
-   * and is thrown too. An abort ends with a `final` event that has what was written till then.
-   */
+  /** The next question, about these pictures and all before. */
   ask(images: readonly ImageInput[], question: string, options: AskOptions = {}): AsyncGenerator<AnswerEvent, void> {
-    return answerEvents(this.#engine, options, this.#ask(images, question, options))
+    return this.respond(images, { task: "ask", question }, options)
   }
 
-  async *#ask(images: readonly ImageInput[], question: string, options: AskOptions): AsyncGenerator<AnswerEvent, void> {
+  /**
+   * The next turn, about these pictures and all before. Yields the answer's events; an error comes as an event and is
+   * thrown too. An abort ends with a `final` event that has what was written till then.
+   */
+  respond(images: readonly ImageInput[], task: Task, options: AskOptions = {}): AsyncGenerator<AnswerEvent, void> {
+    return answerEvents(this.#engine, options, this.#respond(images, task, options))
+  }
+
+  async *#respond(images: readonly ImageInput[], task: Task, options: AskOptions): AsyncGenerator<AnswerEvent, void> {
     if (this.#asking) throw answering() // its messages would lack the turn that is going on, and take its place
     this.#asking = true
     try {
-      const turn = await this.#next(images, question, options)
+      const turn = await this.#next(images, task, options)
       const remember = (words: string) => {
         this.#messages = [...turn.messages, { role: "assistant", content: words }]
         this.#images = turn.pictures
       }
-      yield* this.#engine.answer(turn, options, this.#session, { remember })
+      yield* this.#engine.answer(turn, options, this.#session, { task: task.task, remember })
     } finally {
       this.#asking = false
     }
   }
 
   /** The conversation with one more question, of which nothing is remembered yet. */
-  async #next(images: readonly ImageInput[], question: string, options: TurnOptions): Promise<Turn> {
+  async #next(images: readonly ImageInput[], task: Task, options: TurnOptions): Promise<Turn> {
     const source = unreadPictures(this.#engine, images)
-    const { messages, pictures } = await turnOf(this.#engine, source, { task: "ask", question }, options)
+    const { messages, pictures } = await turnOf(this.#engine, source, task, options)
     return {
       messages: [...this.#messages, ...messages.map((message) => shiftImages(message, this.#images.length))],
       pictures: [...this.#images, ...pictures],
@@ -86,7 +91,8 @@ export class Conversation implements AsyncDisposable {
     question: string,
     options: CandidatesOptions,
   ): Promise<readonly Candidate[]> {
-    return this.#engine.answers(await this.#next(images, question, options), options, this.#session)
+    const turn = await this.#next(images, { task: "ask", question }, options)
+    return this.#engine.answers(turn, options, this.#session)
   }
 
   /**
@@ -103,7 +109,8 @@ export class Conversation implements AsyncDisposable {
     answer: string | readonly number[],
     options: ScoreOptions = {},
   ): Promise<Score> {
-    return this.#engine.scoreAnswer(await this.#next(images, question, options), answer, options, this.#session)
+    const turn = await this.#next(images, { task: "ask", question }, options)
+    return this.#engine.scoreAnswer(turn, answer, options, this.#session)
   }
 
   /** Tokens that follow a prompt given whole; what it has in common with this conversation is not computed again. */

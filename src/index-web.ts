@@ -2,6 +2,7 @@
 
 export { IsaacError, isIsaacError } from "./errors"
 export { IsaacModel } from "./model"
+export { assistant, box, collection, image, point, polygon, system, text, user } from "./perception/message-builder"
 export { IsaacProcessor } from "./processor"
 export { createEvent, Stream, TensorStream } from "./stream"
 export { Isaac } from "./worker/isaac-web"

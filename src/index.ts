@@ -1,12 +1,29 @@
 /** isaac-vlm: run Isaac, a small vision-language model, on your own machine. */
 
 /** What a question gets back. */
-export type { Answer, AnswerEvent, AnswerStream, Candidate, Score, Timings, Usage } from "./answer"
+export type {
+  Answer,
+  AnswerEvent,
+  AnswerStream,
+  Candidate,
+  CaptionAnswer,
+  CountAnswer,
+  Score,
+  Timings,
+  Usage,
+} from "./answer"
 /** What callers may choose. */
 export type {
+  AnnotatedImage,
+  Annotation,
+  AnswerProgress,
   AskOptions,
   BackendChoice,
   CandidatesOptions,
+  CaptionOptions,
+  CaptionStyle,
+  CoordinateUnits,
+  DetectOptions,
   DtypeChoice,
   EngineInfo,
   Expect,
@@ -18,8 +35,11 @@ export type {
   LoadProgress,
   ModelInput,
   Numbers,
+  OcrFormat,
+  OcrOptions,
   ProcessorInput,
   ScoreOptions,
+  TaskOptions,
 } from "./engine-options"
 /** The only error that this library throws on purpose. */
 export { IsaacError, type IsaacErrorCode, isIsaacError } from "./errors"
@@ -34,6 +54,23 @@ export type { EngineMemory } from "./isaac"
 export { IsaacModel } from "./model"
 /** What an answer points at. */
 export type { PixelLeaf } from "./perception/geometry"
+/** Prompts of one's own, piece by piece, for `isaac.prompt`. */
+export {
+  assistant,
+  box,
+  type ContentNode,
+  collection,
+  type ImageNode,
+  image,
+  type PromptNode,
+  point,
+  polygon,
+  system,
+  type TextNode,
+  type TurnNode,
+  text,
+  user,
+} from "./perception/message-builder"
 export type { Leaf, TagIssue } from "./perception/tags"
 /** Text and pictures → TensorStream; a loaded model has one as `isaac.processor`. */
 export { IsaacProcessor, type Message, type Part, type ProcessorOutput } from "./processor"
@@ -45,9 +82,12 @@ export type {
   ForwardResult,
   IsaacClient,
   IsaacSession,
+  IsaacView,
   ModelCache,
   ModelClient,
+  Pictures,
   TokenStream,
 } from "./worker/isaac-client"
 /** Load a model and ask it about pictures. */
 export { Isaac, type IsaacLoadOptions } from "./worker/isaac-node"
+export type { PictureTasks } from "./worker/picture-tasks"

@@ -4,22 +4,22 @@ import { IsaacError } from "../errors"
 import type { Answer, AnswerEvent, AnswerStream } from "../isaac"
 
 /** Starts when somebody reads or waits. All readers see all events; the fastest one pulls. */
-export class AnswerRun implements AnswerStream {
-  readonly #source: AsyncIterator<AnswerEvent>
-  readonly #events: AnswerEvent[] = []
+export class AnswerRun<T extends Answer = Answer> implements AnswerStream<T> {
+  readonly #source: AsyncIterator<AnswerEvent<T>>
+  readonly #events: AnswerEvent<T>[] = []
   /** The next event is on its way. */
   #pull: Promise<void> | undefined
   #ended = false
   #failure: { readonly error: unknown } | undefined
   #readers = 0
 
-  constructor(source: AsyncIterator<AnswerEvent>) {
+  constructor(source: AsyncIterator<AnswerEvent<T>>) {
     this.#source = source
   }
 
   /** The whole answer. Rejects with the error that ended it. */
-  async answer(): Promise<Answer> {
-    let answer: Answer | undefined
+  async answer(): Promise<T> {
+    let answer: T | undefined
     // To the very end: leaving at the final event would count as giving up.
     for await (const event of this) {
       if (event.type === "final") answer = event.answer
@@ -29,18 +29,18 @@ export class AnswerRun implements AnswerStream {
   }
 
   // biome-ignore lint/suspicious/noThenProperty: being awaitable is what it is for
-  then<A = Answer, B = never>(
-    onAnswer?: ((answer: Answer) => A | PromiseLike<A>) | null,
+  then<A = T, B = never>(
+    onAnswer?: ((answer: T) => A | PromiseLike<A>) | null,
     onError?: ((error: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
     return this.answer().then(onAnswer, onError)
   }
 
-  catch<B = never>(onError?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<Answer | B> {
+  catch<B = never>(onError?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<T | B> {
     return this.answer().catch(onError)
   }
 
-  finally(onEnd?: (() => void) | null): Promise<Answer> {
+  finally(onEnd?: (() => void) | null): Promise<T> {
     return this.answer().finally(onEnd)
   }
 
@@ -48,7 +48,7 @@ export class AnswerRun implements AnswerStream {
     return "AnswerRun"
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<AnswerEvent, void> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<AnswerEvent<T>, void> {
     this.#readers++
     try {
       for (let i = 0; ; ) {

@@ -21,11 +21,13 @@ import {
   type Message,
   type ModelInput,
   type Numbers,
+  type PictureView,
   type PlainTensorStream,
   type ProcessorInput,
   type ProcessorOutput,
   type Score,
   type ScoreOptions,
+  type Task,
   toPlain,
 } from "../isaac"
 import type { CallContext, Service } from "./protocol"
@@ -55,18 +57,27 @@ export interface PlainForwardOutput {
   readonly ropeDelta: Int32Array
 }
 
-export interface AskInput {
+/** Where a task is carried out: in a session or a view that is open, else on its own. */
+export interface RespondInput {
+  readonly task: Task
+  readonly options: Omit<AskOptions, "signal" | "onProgress">
+  /** A view has its own. */
+  readonly images: readonly ImageInput[]
+  readonly session?: number
+  readonly view?: number
+}
+
+interface QuestionInput {
   readonly images: readonly ImageInput[]
   readonly question: string
-  readonly options: Omit<AskOptions, "signal">
   readonly session?: number
 }
 
-export interface CandidatesInput extends Omit<AskInput, "options"> {
+export interface CandidatesInput extends QuestionInput {
   readonly options: Omit<CandidatesOptions, "signal">
 }
 
-export interface ScoreInput extends Omit<AskInput, "options"> {
+export interface ScoreInput extends QuestionInput {
   readonly answer: string | readonly number[]
   readonly options: Omit<ScoreOptions, "signal">
 }
@@ -83,6 +94,7 @@ export type EngineService = ReturnType<typeof engineService>
 export function engineService(load: (input: LoadInput, context: CallContext) => Promise<IsaacEngine>) {
   let loaded: IsaacEngine | undefined
   const sessions = new Handles<Conversation>("session")
+  const views = new Handles<PictureView>("view")
   const caches = new Handles<DecoderCache>("cache")
   const engine = (): IsaacEngine => {
     if (loaded === undefined) {
@@ -142,6 +154,13 @@ export function engineService(load: (input: LoadInput, context: CallContext) => 
       caches.take(input.cache)?.free()
     },
 
+    async openView({ images }: { images: readonly ImageInput[] }): Promise<number> {
+      return views.add(engine().view(images))
+    },
+    async closeView(input: { view: number }): Promise<void> {
+      await views.take(input.view)?.dispose()
+    },
+
     async openSession(): Promise<number> {
       return sessions.add(engine().session())
     },
@@ -188,12 +207,12 @@ export function engineService(load: (input: LoadInput, context: CallContext) => 
   }
 
   const streams = {
-    ask(input: AskInput, context: CallContext): AsyncIterable<AnswerEvent> {
-      const { images, question, session } = input
-      const options = { ...input.options, signal: stopFlag(context) }
-      return session === undefined
-        ? engine().ask(images, question, options)
-        : sessions.get(session).ask(images, question, options)
+    respond(input: RespondInput, context: CallContext): AsyncIterable<AnswerEvent> {
+      const { images, task, session, view } = input
+      const options = { ...input.options, signal: stopFlag(context), onProgress: context.progress }
+      if (view !== undefined) return views.get(view).respond(task, options)
+      if (session !== undefined) return sessions.get(session).respond(images, task, options)
+      return engine().respond(images, task, options)
     },
 
     /** The tokens, then one report. */

@@ -3,10 +3,16 @@
 import { IsaacError } from "../errors"
 import {
   type AbortFlag,
+  type Answer,
+  type AnswerEvent,
   type AnswerStream,
   type AskOptions,
   type Candidate,
   type CandidatesOptions,
+  type CaptionAnswer,
+  type CaptionOptions,
+  type CountAnswer,
+  type DetectOptions,
   type EngineInfo,
   type EngineMemory,
   fromPlain,
@@ -15,10 +21,13 @@ import {
   type GenerationReport,
   type ImageInput,
   type Message,
+  messagesOf,
   type Numbers,
+  type OcrOptions,
   type PlainTensorStream,
   type ProcessorInput,
   type ProcessorOutput,
+  type PromptNode,
   type Score,
   type ScoreOptions,
   type TensorStream,
@@ -26,10 +35,14 @@ import {
 } from "../isaac"
 import { AnswerRun } from "./answer-run"
 import { optionsOf } from "./arguments"
-import type { EngineService, GenerateInput, PlainForwardInput } from "./engine-service"
+import type { EngineService, GenerateInput, PlainForwardInput, RespondInput } from "./engine-service"
+import { PictureTasks } from "./picture-tasks"
 import type { Caller } from "./protocol"
 
 type EngineCaller = Caller<EngineService>
+
+/** One picture, or several in their order. */
+export type Pictures = ImageInput | readonly ImageInput[]
 
 /** One forward pass; see `model.forward`. */
 export interface ForwardRequest extends Omit<PlainForwardInput, "tensorStream" | "cache"> {
@@ -82,10 +95,64 @@ export class IsaacClient implements AsyncDisposable {
   }
 
   /**
-   * A question about pictures. Iterate over the result for events as the answer is written, await it for the whole.
+   * A question about pictures. Iterate over the result for events as the answer is written, await it for the whole; both
+   * work for all of these calls.
    */
-  ask(images: readonly ImageInput[], question: string, options: AskOptions = {}): AnswerStream {
-    return ask(this.#caller, images, question, options)
+  ask(images: Pictures, question: string, options: AskOptions = {}): AnswerStream {
+    return this.#on(images).ask(question, options)
+  }
+
+  /** What a picture shows, in a sentence, or in detail: `caption` of the answer, without tags. */
+  caption(images: Pictures, options: CaptionOptions = {}): AnswerStream<CaptionAnswer> {
+    return this.#on(images).caption(options)
+  }
+
+  /** Where things are in a picture: all of them, or those of some `classes`, as boxes unless `expect` says otherwise. */
+  detect(images: Pictures, options: DetectOptions = {}): AnswerStream {
+    return this.#on(images).detect(options)
+  }
+
+  /** The text in a picture, plain or as Markdown or HTML. */
+  ocr(images: Pictures, options: OcrOptions = {}): AnswerStream {
+    return this.#on(images).ocr(options)
+  }
+
+  /** How many there are, each with a point: `count(photo, "dogs")`; the number is `count` of the answer. */
+  count(images: Pictures, objects: string, options: AskOptions = {}): AnswerStream<CountAnswer> {
+    return this.#on(images).count(objects, options)
+  }
+
+  /** A point on each: `point(photo, "door handle")`. */
+  point(images: Pictures, objects: string, options: AskOptions = {}): AnswerStream {
+    return this.#on(images).point(objects, options)
+  }
+
+  /**
+   * An answer to a prompt of one's own: `prompt([system("Be brief."), image(photo), "Is this ", box(100, 200, 300, 400),
+   * " a cat?"])`. Its turns stay as they are.
+   */
+  prompt(nodes: readonly PromptNode<ImageInput>[], options: AskOptions = {}): AnswerStream {
+    return respond(this.#caller, "prompt", options, (rest) => {
+      const { messages, images } = messagesOf(nodes)
+      return { task: { task: "messages", messages }, images, options: rest }
+    })
+  }
+
+  /**
+   * Pictures that many questions will be asked about, none of which knows of another: they are read once, and what the
+   * prompts have in common is computed once.
+   */
+  view(images: Pictures): IsaacView {
+    return new IsaacView(this.#caller, images)
+  }
+
+  #on(images: Pictures): PictureTasks {
+    return new PictureTasks((call, request, taskOf) =>
+      respond(this.#caller, call, request, (checked) => {
+        const [task, options] = taskOf(checked)
+        return { task, images, options }
+      }),
+    )
   }
 
   /**
@@ -302,8 +369,10 @@ export class IsaacSession implements AsyncDisposable {
   }
 
   /** The next question, about these pictures and all before. */
-  ask(images: readonly ImageInput[], question: string, options: AskOptions = {}): AnswerStream {
-    return ask(this.#caller, images, question, options, this.#handle)
+  ask(images: Pictures, question: string, options: AskOptions = {}): AnswerStream {
+    return respond(this.#caller, "ask", options, async (rest) => {
+      return { task: { task: "ask", question }, images, options: rest, session: await this.#handle.id() }
+    })
   }
 
   /**
@@ -380,24 +449,66 @@ export class IsaacSession implements AsyncDisposable {
   }
 }
 
+/** Pictures to ask about, computed as far as questions have them in common; opened when first used. */
+export class IsaacView extends PictureTasks implements AsyncDisposable {
+  readonly #handle: EngineHandle
+
+  constructor(caller: EngineCaller, images: Pictures) {
+    const handle = new EngineHandle(
+      "view",
+      async () => caller.call("openView", { images: sendableAll(images) }),
+      (view) => caller.call("closeView", { view }),
+    )
+    super((call, request, taskOf) =>
+      respond(caller, call, request, async (checked) => {
+        const [task, options] = taskOf(checked)
+        return { task, images: [], options, view: await handle.id() }
+      }),
+    )
+    this.#handle = handle
+  }
+
+  dispose(): Promise<void> {
+    return this.#handle.dispose()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+}
+
 /** An engine that was disposed of, or lost, has freed everything already. */
 function ignoreEnd(error: unknown): void {
   if (!(error instanceof IsaacError && (error.code === "bad_input" || error.code === "worker_lost"))) throw error
 }
 
-function ask(
+/** A task, where it is carried out, and on which pictures. */
+interface Asked extends Omit<RespondInput, "images" | "options"> {
+  readonly images: Pictures
+  readonly options: AskOptions
+}
+
+/**
+ * @param request the options as the caller gave them
+ * @param askedOf what to ask, of the options once they are checked
+ */
+function respond<A extends Answer, O extends AskOptions>(
   caller: EngineCaller,
-  images: readonly ImageInput[],
-  question: string,
-  request: AskOptions,
-  session?: EngineHandle,
-): AnswerStream {
+  call: string,
+  request: O,
+  askedOf: (checked: Partial<O>) => Asked | Promise<Asked>,
+): AnswerStream<A> {
   async function* events() {
-    const { signal, ...options } = optionsOf(request, "ask")
-    const input = { images: sendableAll(images), question, options, session: await session?.id() }
-    yield* caller.iterate("ask", input, { signal })
+    const { images, options, ...where } = await askedOf(optionsOf(request, call))
+    const { signal, onProgress, ...rest } = options
+    const input: RespondInput = {
+      ...where,
+      images: sendableAll(images),
+      options: { ...rest, examples: sendableExamples(rest) },
+    }
+    yield* caller.iterate("respond", input, { signal, onProgress: onProgress as ((step: unknown) => void) | undefined })
   }
-  return new AnswerRun(events())
+  return new AnswerRun<A>(events() as AsyncGenerator<AnswerEvent<A>, void>)
 }
 
 async function candidates(
@@ -407,7 +518,8 @@ async function candidates(
   request: CandidatesOptions,
   session?: EngineHandle,
 ): Promise<readonly Candidate[]> {
-  const { signal, ...options } = optionsOf(request, "candidates") as CandidatesOptions
+  const { signal, ...rest } = optionsOf(request, "candidates") as CandidatesOptions
+  const options = { ...rest, examples: sendableExamples(rest) }
   const input = { images: sendableAll(images), question, options, session: await session?.id() }
   return caller.call("candidates", input, { signal })
 }
@@ -420,7 +532,8 @@ async function score(
   request: ScoreOptions,
   session?: EngineHandle,
 ): Promise<Score> {
-  const { signal, ...options } = optionsOf(request, "score")
+  const { signal, ...rest } = optionsOf(request, "score")
+  const options = { ...rest, examples: sendableExamples(rest) }
   const input = { images: sendableAll(images), question, answer, options, session: await session?.id() }
   return caller.call("score", input, { signal })
 }
@@ -453,11 +566,14 @@ function generate(
   }
 }
 
-function sendableAll(images: readonly ImageInput[]): ImageInput[] {
-  if (!Array.isArray(images)) {
-    throw new IsaacError("bad_input", "images must be an array; give one picture as [picture]")
-  }
-  return images.map(sendable)
+function sendableAll(images: Pictures): ImageInput[] {
+  return (Array.isArray(images) ? (images as readonly ImageInput[]) : [images as ImageInput]).map(sendable)
+}
+
+/** What is no list of examples is refused by the engine. */
+function sendableExamples({ examples }: Pick<AskOptions, "examples">): AskOptions["examples"] {
+  if (!Array.isArray(examples)) return examples
+  return examples.map((example) => (example ? { ...example, image: sendable(example.image) } : example))
 }
 
 /** A stream as messages can carry it. */

@@ -149,7 +149,7 @@ describe.each([true, false])("Isaac, worker: %j", (worker) => {
     await expect(isaac.ask([], longText + longText)).rejects.toMatchObject({ code: "too_long" })
     await expect(isaac.processor({ text: "<image>" })).rejects.toMatchObject({ code: "bad_input" })
     const wrong = (value: unknown) => value as never
-    await expect(isaac.ask(wrong("a.png"), "What?")).rejects.toMatchObject({ code: "bad_input" })
+    await expect(isaac.ask(wrong(5), "What?")).rejects.toMatchObject({ code: "bad_input" })
     await expect(isaac.ask([], wrong(5))).rejects.toMatchObject({ code: "bad_input" })
     await expect(isaac.ask([wrong(undefined)], "What?")).rejects.toMatchObject({ code: "bad_input" })
     await expect(isaac.model.embedStream(wrong({}))).rejects.toMatchObject({ code: "bad_input" })
