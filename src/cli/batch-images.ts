@@ -1,0 +1,158 @@
+/** Which pictures a batch is about: files, folders and patterns, each picture once and always in the same order. */
+
+import type { Dirent } from "node:fs"
+import { readdir, stat } from "node:fs/promises"
+import { basename, join, normalize, posix, relative, resolve, sep } from "node:path"
+import { glob, isDynamicPattern } from "tinyglobby"
+import { IsaacError, plainText } from "../internal"
+import { UsageError } from "./failure"
+
+export interface BatchImage {
+  /** As lines name it: the way it was given, or found below a folder. */
+  readonly image: string
+  /** What its drawing is called below the folder of drawings. */
+  readonly drawing: string
+}
+
+/** How the names of files that folders and patterns are searched for end. Files that are named are taken as they are. */
+const ENDINGS = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".tif", ".tiff"]
+
+type Kind = "picture" | "folder" | "pattern"
+
+/** What an operand is. What does not exist and is no pattern counts as a picture: reading it says what is wrong. */
+export async function operandKind(operand: string): Promise<Kind> {
+  if (operand === "-" || isAddress(operand)) return "picture"
+  const found = await stat(operand).catch(() => undefined)
+  if (found !== undefined) return found.isDirectory() ? "folder" : "picture" // also a file called a[1].png
+  return isDynamicPattern(forwardSlashes(operand)) ? "pattern" : "picture"
+}
+
+/**
+ * The pictures that operands name, without repetitions: operands in their order, files of a folder or pattern by name.
+ * Hidden files are left out, and links to folders are not followed.
+ *
+ * Throws not_found for a folder or a pattern without pictures, io, usage errors.
+ */
+export async function listImages(
+  operands: readonly string[],
+  { recursive = false, signal }: { readonly recursive?: boolean; readonly signal?: AbortSignal } = {},
+): Promise<BatchImage[]> {
+  const keys = new Set<string>()
+  const drawings = new Set<string>()
+  const images: BatchImage[] = []
+  for (const operand of operands) {
+    if (operand === "-") throw new UsageError("standard input (-) is a single picture, which a batch cannot name")
+    for await (const { image, below } of imagesOf(operand, recursive)) {
+      signal?.throwIfAborted()
+      const key = keyOf(image)
+      if (keys.has(key)) continue
+      keys.add(key)
+      images.push({ image, drawing: freeName(below, drawings) })
+    }
+  }
+  return images
+}
+
+/** What two names of one picture have in common. */
+export function keyOf(image: string): string {
+  return isAddress(image) ? image : resolve(image)
+}
+
+interface Found {
+  readonly image: string
+  /** Its place below the operand. */
+  readonly below: string
+}
+
+async function* imagesOf(operand: string, recursive: boolean): AsyncGenerator<Found, void> {
+  const kind = await operandKind(operand)
+  if (kind === "picture") {
+    const name = isAddress(operand) ? addressName(operand) : basename(operand)
+    yield { image: isAddress(operand) ? operand : normalize(operand), below: name }
+    return
+  }
+  let count = 0
+  for await (const found of kind === "folder" ? filesBelow(operand, "", recursive) : filesMatching(operand)) {
+    count++
+    yield found
+  }
+  if (count > 0) return
+  const files =
+    kind === "folder" ? `is no file in ${plainText(operand)}` : `is no file that ${plainText(operand)} matches`
+  throw new IsaacError(
+    "not_found",
+    `there ${files} and whose name ends in ${ENDINGS.join(", ")}` +
+      (kind === "folder" && !recursive ? "; --recursive looks into its folders, too" : ""),
+  )
+}
+
+/** One folder after another, each read when it is its turn. */
+async function* filesBelow(folder: string, below: string, recursive: boolean): AsyncGenerator<Found, void> {
+  const path = join(folder, below)
+  const entries = await readdir(path, { withFileTypes: true }).catch((cause: Error) => {
+    throw new IsaacError("io", `the folder ${plainText(path)} cannot be read: ${cause.message}`, { cause })
+  })
+  entries.sort(byName)
+  for (const entry of entries) {
+    if (entry.name.startsWith(".")) continue
+    const name = join(below, entry.name)
+    if (entry.isDirectory()) {
+      if (recursive) yield* filesBelow(folder, name, recursive)
+    } else if (isPictureName(entry.name)) {
+      const isFile = entry.isFile() || (await stat(join(folder, name)).catch(() => undefined))?.isFile()
+      if (isFile) yield { image: join(folder, name), below: name }
+    }
+  }
+}
+
+async function* filesMatching(operand: string): AsyncGenerator<Found, void> {
+  const parts = forwardSlashes(operand).split("/")
+  // What stands before the first part with a wildcard is where the search begins.
+  const first = parts.findIndex((part) => isDynamicPattern(part) || part.includes("\\"))
+  const base = first === 0 ? "." : parts.slice(0, first).join("/") || "/"
+  const names = await glob(parts.slice(first).join("/"), {
+    cwd: resolve(base),
+    expandDirectories: false,
+    followSymbolicLinks: false,
+  })
+  names.sort()
+  for (const name of names) if (isPictureName(name)) yield { image: join(base, name), below: normalize(name) }
+}
+
+/** By code units, so that the order is the same everywhere. */
+function byName(a: Dirent, b: Dirent): number {
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0
+}
+
+function isPictureName(name: string): boolean {
+  return ENDINGS.some((ending) => name.toLowerCase().endsWith(ending))
+}
+
+/** A single letter before the colon is a drive. */
+function isAddress(name: string): boolean {
+  return /^(data:|[a-z][a-z0-9+.-]+:\/\/)/i.test(name)
+}
+
+function addressName(address: string): string {
+  const path = /^data:/i.test(address) ? "" : address.replace(/[?#].*$/s, "").replace(/^[^:]+:\/\/[^/]*/, "")
+  return (
+    posix
+      .basename(path)
+      .replace(/[^\w.-]/g, "_")
+      .slice(-100) || "picture"
+  )
+}
+
+/** `name`.png, or the first free `name`-2.png, …; never outside the folder of drawings. */
+function freeName(name: string, taken: Set<string>): string {
+  const inside = relative(sep, resolve(sep, name)) || "picture"
+  const stem = inside.replace(/\.png$/i, "")
+  let drawing = `${stem}.png`
+  for (let n = 2; taken.has(drawing.toLowerCase()); n++) drawing = `${stem}-${n}.png`
+  taken.add(drawing.toLowerCase()) // some file systems do not tell A from a
+  return drawing
+}
+
+function forwardSlashes(path: string): string {
+  return sep === "/" ? path : path.replaceAll(sep, "/")
+}

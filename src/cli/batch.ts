@@ -1,0 +1,171 @@
+/** One question about many pictures: a line of JSON for each, as soon as it is done. */
+
+import { mkdir } from "node:fs/promises"
+import { dirname, join } from "node:path"
+import type { Answer, Isaac } from "../index"
+import { IsaacError, isIsaacError, type RgbImage } from "../internal"
+import { BatchFile, type BatchSettings } from "./batch-file"
+import { type BatchImage, keyOf, listImages } from "./batch-images"
+import { BatchProgress } from "./batch-progress"
+import { drawAnswer } from "./draw"
+import { Failed, Interrupted } from "./failure"
+import { readPictures } from "./pictures"
+import { ProgressLine } from "./progress"
+import type { Terminal } from "./terminal"
+
+export interface BatchFlags {
+  readonly recursive?: true
+  readonly out?: string
+  readonly drawDir?: string
+  readonly allowPrivateUrls?: true
+}
+
+export interface BatchWork {
+  /** Files, folders, patterns. */
+  readonly operands: readonly string[]
+  /** What the lines depend on, beside their pictures. */
+  readonly settings: BatchSettings
+  load(progress: ProgressLine): Promise<Isaac>
+  ask(isaac: Isaac, picture: RgbImage): Promise<Answer>
+  /** What the line of a picture has beside its name. */
+  fields(answer: Answer): Record<string, unknown>
+}
+
+/** So many times in a row the engine may be lost: a single picture is not worth all others. */
+const MOST_LOST = 3
+
+/**
+ * Throws Failed when some pictures failed, Interrupted after Ctrl-C; in both cases what was done is written. Throws
+ * what stops all of them: a model that does not load, a file that cannot be written, settings that changed.
+ */
+export async function runBatch(work: BatchWork, flags: BatchFlags, terminal: Terminal): Promise<void> {
+  const { signal } = terminal
+  const line = new ProgressLine(terminal)
+  line.show("looking for pictures")
+  let file: BatchFile | undefined
+  try {
+    const images = await listImages(work.operands, { recursive: flags.recursive, signal })
+    file = flags.out === undefined ? undefined : await BatchFile.open(flags.out, work.settings, signal)
+    const todo = file ? remaining(images, file) : images
+    const progress = new BatchProgress(line, images.length, images.length - todo.length)
+    try {
+      if (todo.length > 0) await new Batch(work, flags, terminal, file, line, progress).run(todo)
+    } finally {
+      line.clear()
+    }
+    await file?.close()
+    file = undefined
+    summarise(progress, terminal)
+  } finally {
+    line.clear()
+    await file?.close()
+  }
+}
+
+/** What has no answer yet. What failed before comes last: it may fail in a way that ends everything. */
+function remaining(images: readonly BatchImage[], { done, failed }: BatchFile): BatchImage[] {
+  const [doneKeys, failedKeys] = [done, failed].map((names) => new Set([...names].map(keyOf)))
+  const todo = images.filter(({ image }) => !doneKeys.has(keyOf(image)))
+  const again = (image: BatchImage) => Number(failedKeys.has(keyOf(image.image)))
+  return todo.sort((a, b) => again(a) - again(b))
+}
+
+function summarise(progress: BatchProgress, terminal: Terminal): void {
+  const interrupted = terminal.signal.aborted
+  if (terminal.errIsTty || interrupted || progress.failed > 0) {
+    terminal.err(`isaac: ${interrupted ? "interrupted: " : ""}${progress.summary()}\n`)
+  }
+  if (interrupted) throw new Interrupted()
+  if (progress.failed > 0) throw new Failed()
+}
+
+/** A picture that is ready to be asked about, or why it is not. */
+type Ready = { readonly picture: RgbImage } | { readonly error: unknown }
+
+class Batch {
+  #isaac: Isaac | undefined
+  /** The engine's ends, since the last answer. */
+  #lost: IsaacError[] = []
+
+  constructor(
+    private readonly work: BatchWork,
+    private readonly flags: BatchFlags,
+    private readonly terminal: Terminal,
+    private readonly file: BatchFile | undefined,
+    private readonly line: ProgressLine,
+    private readonly progress: BatchProgress,
+  ) {}
+
+  async run(images: readonly BatchImage[]): Promise<void> {
+    const { signal } = this.terminal
+    let next: Promise<Ready> | undefined = this.#read(images[0])
+    try {
+      for (const [i, image] of images.entries()) {
+        this.#isaac ??= await this.work.load(this.line)
+        this.progress.start()
+        const ready: Ready = await next!
+        // While the model looks at this picture, the next one is decoded.
+        next = i + 1 < images.length ? this.#read(images[i + 1]) : undefined
+        if (signal.aborted) return
+        const result = await this.#one(this.#isaac, image, ready)
+        if (result === undefined) return
+        await this.#write({ image: image.image, ...result })
+        this.progress.advance("error" in result)
+        if (this.#lost.length === MOST_LOST) throw this.#lost[0]
+      }
+    } finally {
+      await this.#isaac?.dispose()
+    }
+  }
+
+  /** Never rejects: nobody may be waiting yet. */
+  #read({ image }: BatchImage): Promise<Ready> {
+    const { allowPrivateUrls } = this.flags
+    return readPictures([image], this.terminal.signal, { allowPrivateUrls }).then(
+      ([picture]) => ({ picture }),
+      (error: unknown) => ({ error }),
+    )
+  }
+
+  /** The rest of the picture's line; undefined when it was interrupted. Throws what concerns all pictures. */
+  async #one(isaac: Isaac, { drawing }: BatchImage, ready: Ready): Promise<Record<string, unknown> | undefined> {
+    let answer: Answer
+    try {
+      if ("error" in ready) throw ready.error
+      answer = await this.work.ask(isaac, ready.picture)
+      this.#lost = []
+    } catch (error) {
+      if (this.terminal.signal.aborted) return undefined
+      if (!isIsaacError(error)) throw error
+      if (error.code === "worker_lost") {
+        // The next picture gets a new one.
+        this.#lost.push(error)
+        await isaac.dispose()
+        this.#isaac = undefined
+      }
+      return { error: { code: error.code, message: error.message } }
+    }
+    if (answer.finishReason === "abort") return undefined
+    // Before the line: who reads it finds the drawing.
+    if (this.flags.drawDir !== undefined) {
+      const path = join(this.flags.drawDir, drawing)
+      await makeFolder(dirname(path))
+      await drawAnswer(path, answer, [ready.picture])
+    }
+    return this.work.fields(answer)
+  }
+
+  async #write(fields: Record<string, unknown>): Promise<void> {
+    if (this.file) await this.file.append(fields)
+    else {
+      this.line.clear()
+      this.terminal.out(`${JSON.stringify(fields)}\n`)
+    }
+  }
+}
+
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true }).catch((cause: Error) => {
+    throw new IsaacError("io", `the folder ${path} cannot be made: ${cause.message}`, { cause })
+  })
+}
