@@ -2,7 +2,7 @@
 
 import type { BrowserImage, BrowserModel } from "./browser-inputs"
 import type { AbortFlag } from "./generate/abort"
-import type { GenerationOptions } from "./generate/generation"
+import type { AnswerProgress, GenerationOptions } from "./generate/generation"
 import type { Backend, KvType, PackedType, StoredType } from "./ops/backend"
 import type { Annotation, CoordinateUnits } from "./perception/annotations"
 import type { CaptionStyle, OcrFormat, TaskOptions } from "./perception/tasks"
@@ -108,15 +108,6 @@ export interface AnnotatedImage {
   readonly units?: CoordinateUnits
   /** What was asked about this picture. Default: nothing, the picture alone. */
   readonly question?: string
-}
-
-/** How far an answer is. */
-export interface AnswerProgress {
-  /** pictures: read and seen by the vision tower; prompt: its tokens computed; answer: tokens written. */
-  readonly stage: "pictures" | "prompt" | "answer"
-  readonly done: number
-  /** Of an answer: the most tokens that it may have. */
-  readonly total: number
 }
 
 export interface AskOptions extends GenerateOptions, TaskOptions {

@@ -11,8 +11,17 @@ describe("the package", () => {
       "IsaacProcessor",
       "Stream",
       "TensorStream",
+      "assistant",
+      "box",
+      "collection",
       "createEvent",
+      "image",
       "isIsaacError",
+      "point",
+      "polygon",
+      "system",
+      "text",
+      "user",
     ])
   })
 

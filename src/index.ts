@@ -16,7 +16,6 @@ export type {
 export type {
   AnnotatedImage,
   Annotation,
-  AnswerProgress,
   AskOptions,
   BackendChoice,
   CandidatesOptions,
@@ -44,7 +43,13 @@ export type {
 /** The only error that this library throws on purpose. */
 export { IsaacError, type IsaacErrorCode, isIsaacError } from "./errors"
 /** How to generate: sampling, length, stop ids. */
-export type { FinishReason, GeneratedToken, GenerationOptions, GenerationReport } from "./generate/generation"
+export type {
+  AnswerProgress,
+  FinishReason,
+  GeneratedToken,
+  GenerationOptions,
+  GenerationReport,
+} from "./generate/generation"
 /** What is told of single tokens. */
 export type { TokenAlternative, TokenLogprob } from "./generate/logprobs"
 export type { LogitBias } from "./generate/penalties"

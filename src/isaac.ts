@@ -226,14 +226,14 @@ export class IsaacEngine implements AsyncDisposable {
   /** The tokens that follow a prompt; in a session, or on their own. Iterate over them once. */
   generate(
     inputs: Pick<ProcessorOutput, "tensorStream">,
-    options: GenerateOptions = {},
+    options: GenerateOptions & Pick<AskOptions, "onProgress"> = {},
     session?: Session,
   ): Generation {
     const { pool } = this.#parts
     return new Generation(session ?? (() => new Session(pool)), inputs.tensorStream, this.#setup(options))
   }
 
-  #setup(options: GenerateOptions): GenerationSetup {
+  #setup(options: GenerateOptions & Pick<AskOptions, "onProgress">): GenerationSetup {
     const { model, vocabulary, maxNewTokens } = this.#parts
     return {
       ...options,

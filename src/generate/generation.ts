@@ -12,6 +12,16 @@ export type { Vocabulary } from "./vocabulary"
 /** What a generation needs beside its options' defaults. */
 export interface GenerationSetup extends ContinuationSetup {
   readonly abort?: AbortFlag
+  readonly onProgress?: (progress: AnswerProgress) => void
+}
+
+/** How far a generation is. */
+export interface AnswerProgress {
+  /** pictures: seen by the vision tower; prompt: its tokens computed; answer: tokens written. */
+  readonly stage: "pictures" | "prompt" | "answer"
+  readonly done: number
+  /** Of an answer: the most tokens that it may have. */
+  readonly total: number
 }
 
 /** How a generation went; complete when its iteration has ended. */
@@ -40,6 +50,8 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   readonly #prompt: TensorStream
   readonly #abort: AbortFlag | undefined
   readonly #continuation: Continuation
+  readonly #onProgress: GenerationSetup["onProgress"]
+  readonly #maxNewTokens: number
   #started = false
 
   /**
@@ -50,6 +62,8 @@ export class Generation implements AsyncIterable<GeneratedToken> {
     this.#source = source
     this.#prompt = prompt
     this.#abort = setup.abort
+    this.#onProgress = setup.onProgress
+    this.#maxNewTokens = setup.maxNewTokens
     this.#continuation = new Continuation(prompt, setup)
     this.report = {
       finishReason: undefined,
@@ -96,7 +110,10 @@ export class Generation implements AsyncIterable<GeneratedToken> {
     const continuation = this.#continuation
 
     // 1. The prompt.
-    const prefilled = await session.prefill(this.#prompt, this.#abort)
+    const told = this.#onProgress
+    const prefilled = await session.prefill(this.#prompt, this.#abort, (stage, done, total) =>
+      told?.({ stage, done, total }),
+    )
     report.reusedTokens = prefilled.reused
     report.visionMs = prefilled.visionMs
     report.prefillMs = prefilled.prefillMs
@@ -107,6 +124,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       report.completionTokens = continuation.tokens
       report.finishReason = continuation.finishReason
       report.stopped = continuation.stopped
+      told?.({ stage: "answer", done: continuation.tokens, total: this.#maxNewTokens })
       yield token
       if (continuation.finishReason !== undefined) {
         return

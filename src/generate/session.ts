@@ -24,6 +24,9 @@ export interface Prefilled {
   readonly prefillMs: number
 }
 
+/** How far a prompt is: pictures seen by the vision tower, tokens in the session. */
+export type PrefillProgress = (stage: "pictures" | "prompt", done: number, total: number) => void
+
 /** The decoder gives up its thread after about so many milliseconds of a prompt. Then other sessions have their turn. */
 const CHUNK_MS = 50
 const FIRST_CHUNK = 64
@@ -101,14 +104,15 @@ export class Session implements PoolMember, AsyncDisposable {
    * Bring the session to the end of a prompt.
    *
    * @param prompt all of it, batch 1
+   * @param onProgress told when a picture or a chunk of tokens is done
    * Throws too_long when the prompt does not fit, out_of_memory, aborted when the flag was set; what was computed till
    * then stays.
    */
-  prefill(prompt: TensorStream, abort?: AbortFlag): Promise<Prefilled> {
-    return computing([this], () => this.#prefill(prompt, abort))
+  prefill(prompt: TensorStream, abort?: AbortFlag, onProgress: PrefillProgress = () => {}): Promise<Prefilled> {
+    return computing([this], () => this.#prefill(prompt, abort, onProgress))
   }
 
-  async #prefill(prompt: TensorStream, abort: AbortFlag | undefined): Promise<Prefilled> {
+  async #prefill(prompt: TensorStream, abort: AbortFlag | undefined, onProgress: PrefillProgress): Promise<Prefilled> {
     this.#check()
     const pool = this.#pool
     const { model, maxContext } = pool
@@ -138,9 +142,12 @@ export class Session implements PoolMember, AsyncDisposable {
     const prefillStart = performance.now()
     try {
       // 2. The images of the rest, from the cache or through the vision tower.
-      for (const event of rest.events.filter(({ type }) => type === "image")) {
+      const shown = rest.events.filter(({ type }) => type === "image")
+      for (const [i, event] of shown.entries()) {
+        onProgress("pictures", i, shown.length)
         await images.take(event, imageHashes.get(event.data.values)!, abort)
         this.#check()
+        onProgress("pictures", i + 1, shown.length)
       }
 
       // 3. Embed the rest.
@@ -148,7 +155,9 @@ export class Session implements PoolMember, AsyncDisposable {
       embedded = pool.compute(() => model.embedStream(rest, { imageTokens }), abort) // [1, T', D]
 
       // 4. The decoder, in chunks.
-      const logits = await this.#decodeChunks(prompt, keys, reused, embedded, abort)
+      const computed = (done: number) => onProgress("prompt", done, tokens)
+      computed(reused)
+      const logits = await this.#decodeChunks(prompt, keys, reused, embedded, abort, computed)
       return {
         logits,
         reused,
@@ -300,6 +309,7 @@ export class Session implements PoolMember, AsyncDisposable {
     start: number,
     embedded: Tensor,
     abort: AbortFlag | undefined,
+    computed: (tokens: number) => void,
   ): Promise<Float32Array> {
     const { backend } = this.#pool.model
     const tokens = keys.length
@@ -320,6 +330,7 @@ export class Session implements PoolMember, AsyncDisposable {
         abort,
       )
       this.#keys.append(keys, at, end)
+      computed(end)
       if (logits !== undefined) {
         return this.#read(logits)
       }

@@ -65,6 +65,8 @@ export interface RespondInput {
   readonly images: readonly ImageInput[]
   readonly session?: number
   readonly view?: number
+  /** Somebody wants to hear how far it is. */
+  readonly progress?: boolean
 }
 
 interface QuestionInput {
@@ -208,8 +210,9 @@ export function engineService(load: (input: LoadInput, context: CallContext) => 
 
   const streams = {
     respond(input: RespondInput, context: CallContext): AsyncIterable<AnswerEvent> {
-      const { images, task, session, view } = input
-      const options = { ...input.options, signal: stopFlag(context), onProgress: context.progress }
+      const { images, task, session, view, progress } = input
+      const onProgress = progress ? context.progress : undefined
+      const options = { ...input.options, signal: stopFlag(context), onProgress }
       if (view !== undefined) return views.get(view).respond(task, options)
       if (session !== undefined) return sessions.get(session).respond(images, task, options)
       return engine().respond(images, task, options)

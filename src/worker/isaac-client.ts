@@ -483,7 +483,7 @@ function ignoreEnd(error: unknown): void {
 }
 
 /** A task, where it is carried out, and on which pictures. */
-interface Asked extends Omit<RespondInput, "images" | "options"> {
+interface Asked extends Omit<RespondInput, "images" | "options" | "progress"> {
   readonly images: Pictures
   readonly options: AskOptions
 }
@@ -505,6 +505,7 @@ function respond<A extends Answer, O extends AskOptions>(
       ...where,
       images: sendableAll(images),
       options: { ...rest, examples: sendableExamples(rest) },
+      progress: onProgress !== undefined,
     }
     yield* caller.iterate("respond", input, { signal, onProgress: onProgress as ((step: unknown) => void) | undefined })
   }
