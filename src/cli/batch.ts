@@ -20,15 +20,15 @@ export interface BatchFlags {
   readonly allowPrivateUrls?: true
 }
 
-export interface BatchWork {
+export interface BatchWork<A extends Answer> {
   /** Files, folders, patterns. */
   readonly operands: readonly string[]
   /** What the lines depend on, beside their pictures. */
   readonly settings: BatchSettings
   load(progress: ProgressLine): Promise<Isaac>
-  ask(isaac: Isaac, picture: RgbImage): Promise<Answer>
+  ask(isaac: Isaac, picture: RgbImage): Promise<A>
   /** What the line of a picture has beside its name. */
-  fields(answer: Answer): Record<string, unknown>
+  fields(answer: A): Record<string, unknown>
 }
 
 /** So many times in a row the engine may be lost: a single picture is not worth all others. */
@@ -38,7 +38,11 @@ const MOST_LOST = 3
  * Throws Failed when some pictures failed, Interrupted after Ctrl-C; in both cases what was done is written. Throws
  * what stops all of them: a model that does not load, a file that cannot be written, settings that changed.
  */
-export async function runBatch(work: BatchWork, flags: BatchFlags, terminal: Terminal): Promise<void> {
+export async function runBatch<A extends Answer>(
+  work: BatchWork<A>,
+  flags: BatchFlags,
+  terminal: Terminal,
+): Promise<void> {
   const { signal } = terminal
   const line = new ProgressLine(terminal)
   line.show("looking for pictures")
@@ -82,13 +86,13 @@ function summarise(progress: BatchProgress, terminal: Terminal): void {
 /** A picture that is ready to be asked about, or why it is not. */
 type Ready = { readonly picture: RgbImage } | { readonly error: unknown }
 
-class Batch {
+class Batch<A extends Answer> {
   #isaac: Isaac | undefined
   /** The engine's ends, since the last answer. */
   #lost: IsaacError[] = []
 
   constructor(
-    private readonly work: BatchWork,
+    private readonly work: BatchWork<A>,
     private readonly flags: BatchFlags,
     private readonly terminal: Terminal,
     private readonly file: BatchFile | undefined,
@@ -129,7 +133,7 @@ class Batch {
 
   /** The rest of the picture's line; undefined when it was interrupted. Throws what concerns all pictures. */
   async #one(isaac: Isaac, { drawing }: BatchImage, ready: Ready): Promise<Record<string, unknown> | undefined> {
-    let answer: Answer
+    let answer: A
     try {
       if ("error" in ready) throw ready.error
       answer = await this.work.ask(isaac, ready.picture)

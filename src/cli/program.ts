@@ -5,10 +5,15 @@ import { Command } from "commander"
 import { addAsk } from "./ask"
 import { addBench } from "./bench"
 import { addBuildNative } from "./build-native"
+import { addCaption } from "./caption"
 import { addConvert } from "./convert"
+import { addCount } from "./count"
+import { addDetect } from "./detect"
 import { addDoctor } from "./doctor"
 import { EXIT, reportFailure } from "./failure"
 import { addInspect } from "./inspect"
+import { addOcr } from "./ocr"
+import { addPoint } from "./point"
 import { addScore } from "./score"
 import { addSynth } from "./synth"
 import type { Terminal } from "./terminal"
@@ -36,6 +41,11 @@ function createProgram(terminal: Terminal): Command {
     .configureOutput({ writeOut: terminal.out, writeErr: terminal.err, outputError: () => {} })
   // Settings above are inherited by commands added afterwards.
   addAsk(program, terminal)
+  addCaption(program, terminal)
+  addDetect(program, terminal)
+  addOcr(program, terminal)
+  addCount(program, terminal)
+  addPoint(program, terminal)
   addScore(program, terminal)
   addTrace(program, terminal)
   addInspect(program, terminal)

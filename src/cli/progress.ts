@@ -1,7 +1,9 @@
 /** One line on standard error that is overwritten in place; silent when standard error is no terminal. */
 
-import type { LoadProgress } from "../index"
+import type { AskOptions, LoadProgress } from "../index"
 import type { Terminal } from "./terminal"
+
+type AnswerProgress = Parameters<NonNullable<AskOptions["onProgress"]>>[0]
 
 export class ProgressLine {
   #shown = ""
@@ -24,6 +26,13 @@ export class ProgressLine {
     }
     // Tensor by tensor, but a line that changes with every name is hard to look at.
     this.show(`${stage === "weights" ? "loading weights" : message} ${Math.round(fraction * 100)} %`)
+  }
+
+  /** How far an answer is. */
+  answering({ stage, done, total }: AnswerProgress): void {
+    if (stage === "pictures") this.show("looking at the picture")
+    else if (stage === "prompt") this.show(`reading the question ${Math.floor((100 * done) / Math.max(total, 1))} %`)
+    else this.show(`answering, ${done} ${done === 1 ? "token" : "tokens"}`)
   }
 
   /** Call before anything else is written, so that the line does not mix with it. */
