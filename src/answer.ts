@@ -11,8 +11,8 @@ import type { TokenLogprob } from "./generate/logprobs"
 import { type PictureSize, type PixelLeaf, toPixels } from "./perception/geometry"
 import { ReasoningStream } from "./perception/reasoning"
 import { TagStream } from "./perception/tag-stream"
-import { type Leaf, stripTags, type TagIssue } from "./perception/tags"
-import { countOf, type Task } from "./perception/tasks"
+import type { Leaf, TagIssue } from "./perception/tags"
+import { countOf, type Task, wordsOf } from "./perception/tasks"
 
 export interface Usage {
   /** Tokens of the prompt, those of images included. */
@@ -61,7 +61,7 @@ export interface Answer {
 
 /** What a picture shows, in words. */
 export interface CaptionAnswer extends Answer {
-  /** The text without its tags. */
+  /** The text for people: each tag became what it mentions. */
   readonly caption: string
 }
 
@@ -111,7 +111,7 @@ export interface AnswerStream<A extends Answer = Answer> extends AsyncIterable<A
 
 /** The answer with what its task asked for. */
 export function answerOf(task: Task["task"], answer: Answer): Answer | CaptionAnswer | CountAnswer {
-  if (task === "caption") return { ...answer, caption: stripTags(answer.text).replace(/\s+/g, " ").trim() }
+  if (task === "caption") return { ...answer, caption: wordsOf(answer.text) }
   if (task === "count") return { ...answer, count: countOf(answer.text, answer.points) }
   return answer
 }

@@ -9,7 +9,8 @@ import { IsaacError } from "./errors"
 import type { Picture } from "./generate/pictures"
 import type { Session } from "./generate/session"
 import type { IsaacEngine } from "./isaac"
-import type { Task } from "./perception"
+import { oneByOne } from "./one-by-one"
+import type { PromptProfile, Task } from "./perception"
 import type { Message } from "./processor"
 import { answerEvents, type PictureSource, type Turn, type TurnOptions, turnOf, unreadPictures } from "./turn"
 
@@ -50,7 +51,12 @@ export class PictureView implements AsyncDisposable {
 
   /** Carry out a task on the pictures. Yields the answer's events, as `Conversation.ask` does. */
   respond(task: Task, options: AskOptions = {}): AsyncGenerator<AnswerEvent, void> {
-    return answerEvents(this.#engine, options, this.#respond(task, options))
+    const parts = partsOf(task, this.#engine.profile)
+    const events =
+      parts === undefined
+        ? this.#respond(task, options)
+        : oneByOne(parts.map((part) => () => this.#respond(part, options)))
+    return answerEvents(this.#engine, options, events)
   }
 
   async *#respond(task: Task, options: AskOptions): AsyncGenerator<AnswerEvent, void> {
@@ -136,6 +142,14 @@ export class PictureView implements AsyncDisposable {
   #check(): void {
     if (this.#disposed) throw new IsaacError("bad_input", "this view was disposed of; open a new one")
   }
+}
+
+/** The questions that a task is put in, where the model wants several. */
+function partsOf(task: Task, { classes: several }: PromptProfile): Task[] | undefined {
+  if (task.task !== "detect" || several === "together") return undefined
+  const { classes } = task
+  if (!Array.isArray(classes) || classes.length < 2) return undefined
+  return classes.map((name) => ({ ...task, classes: [name] }))
 }
 
 /** The messages up to their last picture, which is where questions about the same pictures begin to differ. */

@@ -47,6 +47,8 @@ export interface PromptProfile {
   readonly hintRole: "system" | "user"
   /** separate: each image and the question are turns of their own; joined: one turn, `<image>QUESTION`. */
   readonly turns: "separate" | "joined"
+  /** Several classes to detect: named in one question, or asked for one after another. */
+  readonly classes: "together" | "separate"
   readonly prompts: Readonly<Record<PromptName, PromptText>>
 }
 
@@ -59,6 +61,7 @@ export const PUBLISHED_PROFILE: PromptProfile = {
   name: "published",
   hintRole: "system",
   turns: "separate",
+  classes: "together",
   prompts: {
     caption: {
       question: "Provide a concise, human-friendly caption for the upcoming image.",
@@ -87,7 +90,7 @@ export const PUBLISHED_PROFILE: PromptProfile = {
       hints: ["BOX"],
     },
     count: { question: "How many {objects} are there? Point to each.", hints: ["POINT"] },
-    point: { question: "Point to each {objects}.", hints: ["POINT"] },
+    point: { question: "Point to {objects}.", hints: ["POINT"] },
   },
 }
 
@@ -101,6 +104,7 @@ const profileSchema = z.strictObject({
   name: z.string().check(z.minLength(1)),
   hintRole: z.optional(z.enum(["system", "user"])),
   turns: z.optional(z.enum(["separate", "joined"])),
+  classes: z.optional(z.enum(["together", "separate"])),
   prompts: z.optional(z.partialRecord(z.enum(PROMPT_NAMES), promptSchema)),
 })
 
@@ -123,11 +127,12 @@ export function promptProfileOf(
         `isaac_vlm.prompt_profile of the checkpoint:\n${z.prettifyError(parsed.error)}`,
       )
     }
-    const { name, hintRole, turns, prompts } = parsed.data
+    const { name, hintRole, turns, classes, prompts } = parsed.data
     return {
       name,
       hintRole: hintRole ?? PUBLISHED_PROFILE.hintRole,
       turns: turns ?? PUBLISHED_PROFILE.turns,
+      classes: classes ?? PUBLISHED_PROFILE.classes,
       prompts: { ...PUBLISHED_PROFILE.prompts, ...prompts },
     }
   }

@@ -19,6 +19,7 @@ import {
   type PromptText,
   readyPrompt,
 } from "./prompt-profile"
+import { parse } from "./tags"
 
 /** What kind of answer is wanted: it becomes a <hint> in the prompt. "text" asks for none. */
 export type Expect = "text" | "point" | "box" | "polygon"
@@ -154,6 +155,26 @@ export function shiftImages(message: Message, count: number): Message {
   }
   const content = message.content.map((part) => (part.type === "image" ? { ...part, image: part.image + count } : part))
   return { ...message, content }
+}
+
+/**
+ * A text for people: each tag becomes what it mentions, unless those words stand before it already.
+ * "A <point_box mention="cat"> … </point_box> sleeps." → "A cat sleeps."
+ */
+export function wordsOf(text: string): string {
+  let words = ""
+  for (const segment of parse(text).segments) {
+    if (segment.type === "text") {
+      words += segment.text
+      continue
+    }
+    const { mention } = segment.tag
+    if (mention && !words.trimEnd().toLowerCase().endsWith(mention.toLowerCase())) words += mention
+  }
+  return words
+    .replace(/\s+/g, " ")
+    .replace(/ (?=[.,;:!?](?:\s|$))/g, "")
+    .trim()
 }
 
 const NUMBER_WORDS =
