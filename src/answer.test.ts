@@ -9,6 +9,7 @@ const report = {
   imageTokens: 4,
   reusedTokens: 0,
   completionTokens: 7,
+  forcedTokens: 0,
   visionMs: 1,
   prefillMs: 2,
   decodeMs: 3,

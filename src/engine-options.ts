@@ -5,6 +5,7 @@ import type { AbortFlag } from "./generate/abort"
 import type { AnswerProgress, GenerationOptions } from "./generate/generation"
 import type { Backend, KvType, PackedType, StoredType } from "./ops/backend"
 import type { Annotation, CoordinateUnits } from "./perception/annotations"
+import type { GuidedOption } from "./perception/tag-grammar"
 import type { CaptionStyle, OcrFormat, TaskOptions } from "./perception/tasks"
 import type { DecodeImage, ImageFile, ProcessOptions, RgbImage, ImageInput as StoredImage } from "./processor"
 import type { Checkpoint } from "./weights/checkpoint"
@@ -95,6 +96,11 @@ export type ModelInput = string | URL | BrowserModel
 export type ImageInput = string | URL | StoredImage | BrowserImage
 
 export interface GenerateOptions extends GenerationOptions {
+  /**
+   * Keeps the answer to pointing tags that can be read: every tag is well-formed and closed, also when the answer is cut
+   * by its length (not by a stop text); see docs/guided.md. Default false.
+   */
+  readonly guided?: GuidedOption
   /** Ends the generation with finish reason "abort". */
   readonly signal?: AbortFlag
 }

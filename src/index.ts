@@ -76,6 +76,8 @@ export {
   text,
   user,
 } from "./perception/message-builder"
+/** How an answer is kept to tags that can be read. */
+export type { GuidedOption, GuidedTags } from "./perception/tag-grammar"
 export type { Leaf, TagIssue } from "./perception/tags"
 /** Text and pictures → TensorStream; a loaded model has one as `isaac.processor`. */
 export { IsaacProcessor, type Message, type Part, type ProcessorOutput } from "./processor"

@@ -29,6 +29,7 @@ import { PictureBook } from "./generate/pictures"
 import { scoreTokens } from "./generate/score"
 import { LARGEST_CHUNK, Session } from "./generate/session"
 import type { SessionPool, SessionUsage } from "./generate/session-pool"
+import { Guides, textIds } from "./guides"
 import { IsaacModel, type MemoryPlan, type PlanOptions } from "./model"
 import { type ModelFingerprint, ObservedCheckpoint } from "./model/fingerprint"
 import { type Backend, isPacked, type StoredType } from "./ops/backend"
@@ -85,6 +86,7 @@ interface EngineParts {
   readonly model: IsaacModel
   readonly textProcessor: IsaacProcessor
   readonly vocabulary: Vocabulary
+  readonly guides: Guides
   readonly profile: PromptProfile
   readonly platform: Platform
   readonly pool: SessionPool
@@ -191,6 +193,8 @@ export class IsaacEngine implements AsyncDisposable {
         tokenBytes: (id) => tokenizer.tokenBytes(id),
         isSpecial: (id) => tokenizer.isSpecial(id),
         encode: (text) => tokenizer.encode(text, { special: true }),
+        encodeText: (text) => tokenizer.encode(text),
+        isText: textIds(tokenizer),
       }
       const pictureBook = new PictureBook(textProcessor, pool.knownImages)
       const fingerprint = once(() => observed.fingerprint(model.config))
@@ -200,6 +204,7 @@ export class IsaacEngine implements AsyncDisposable {
         model,
         textProcessor,
         vocabulary,
+        guides: new Guides(vocabulary),
         profile,
         platform,
         pool,
@@ -234,12 +239,13 @@ export class IsaacEngine implements AsyncDisposable {
   }
 
   #setup(options: GenerateOptions & Pick<AskOptions, "onProgress">): GenerationSetup {
-    const { model, vocabulary, maxNewTokens } = this.#parts
+    const { model, vocabulary, guides, maxNewTokens } = this.#parts
     return {
       ...options,
       maxNewTokens: options.maxNewTokens ?? maxNewTokens,
       stopIds: options.stopIds ?? model.config.stopIds,
       vocabulary,
+      guide: guides.of(options),
       abort: options.signal,
     }
   }

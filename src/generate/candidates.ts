@@ -125,7 +125,7 @@ function openLane(parent: Session, sample: number, continuation: Continuation): 
 
 /** Sample one more token. */
 function take({ continuation, tokens, session }: Lane, logits: Float32Array): void {
-  tokens.push(continuation.next(logits, session.full))
+  tokens.push(continuation.next(logits, session.room))
 }
 
 /** One pass over the weights: the last token of each lane goes in, its next one comes out. */
@@ -201,7 +201,10 @@ function runOf(
   shared: Pick<GenerationReport, "promptTokens" | "imageTokens" | "reusedTokens" | "visionMs" | "prefillMs">,
 ): CandidateRun {
   const { finishReason, stopped, seed } = continuation
-  const report = { ...shared, finishReason, stopped, completionTokens: tokens.length, decodeMs, seed, heldText: "" }
+  const report = {
+    ...{ ...shared, finishReason, stopped, completionTokens: tokens.length, decodeMs, seed, heldText: "" },
+    forcedTokens: continuation.forcedTokens,
+  }
   const score = tokens.reduce((sum, { logprob }) => sum + logprob!, 0) / tokens.length
   return { sample, tokens, report, score }
 }

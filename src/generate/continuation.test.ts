@@ -13,7 +13,7 @@ function run(ids: readonly number[], setup: Partial<ContinuationSetup> & Pick<Co
   for (const id of ids) {
     const logits = new Float32Array(size)
     logits[id] = 1
-    text += continuation.next(logits, false).text
+    text += continuation.next(logits, 1).text
     if (continuation.finishReason !== undefined) break
   }
   const { finishReason, stopped, tokens } = continuation

@@ -2,6 +2,7 @@
 
 import { IsaacError } from "../errors"
 import type { TensorStream } from "../stream"
+import type { Guide } from "./guide"
 import { checkLogprobs, describeToken, LogDistribution, type TokenAlternative } from "./logprobs"
 import { Sampler, type SamplingOptions } from "./sampler"
 import { checkStop, StopStrings } from "./stop-strings"
@@ -44,6 +45,8 @@ export interface ContinuationSetup extends GenerationOptions {
   readonly maxNewTokens: number
   readonly stopIds: readonly number[]
   readonly vocabulary: Vocabulary
+  /** Keeps each answer within rules of its own: where an answer begins. */
+  readonly guide?: { start(): Guide }
 }
 
 export class Continuation {
@@ -54,7 +57,11 @@ export class Continuation {
   readonly #text = new TextStream()
   readonly #stops: StopStrings
   readonly #logprobs: number | undefined
+  readonly #guide: Guide | undefined
+  /** Tokens that come next in any case, the first one first. */
+  #forced: number[] = []
   #tokens = 0
+  #forcedTokens = 0
 
   /**
    * @param prompt what is continued
@@ -71,6 +78,7 @@ export class Continuation {
     this.#setup = setup
     this.#stops = new StopStrings(checkStop(setup.stop))
     this.#logprobs = checkLogprobs(setup.logprobs)
+    this.#guide = setup.guide?.start()
     this.#sampler = new Sampler(vocabulary.size, setup, {
       prompt: () => textIds(prompt, vocabulary.size),
       idsOf: vocabulary.encode && ((text) => vocabulary.encode!(text)),
@@ -86,38 +94,61 @@ export class Continuation {
     return this.#tokens
   }
 
+  /** Of the tokens so far, those that the guide left no choice about. */
+  get forcedTokens(): number {
+    return this.#forcedTokens
+  }
+
   /** The stop text that ended it. */
   get stopped(): string | null {
     return this.#stops.hit
   }
 
+  /** Whether what the answer has so far is whole by its guide's rules; true without one. */
+  get whole(): boolean {
+    return this.#guide?.mayEnd ?? true
+  }
+
+  /** Tokens that come next in any case: `next` gives them, the first one first, and looks at no logits for them. */
+  get forced(): readonly number[] {
+    return this.#forced
+  }
+
+  /** Whether `next` needs logits for a token that is forced. */
+  get wantsLogits(): boolean {
+    return this.#logprobs !== undefined
+  }
+
   /**
    * The next token, and the last one if `finishReason` is set afterwards.
    *
-   * @param logits [V]
-   * @param full there is no room for this token before another one
+   * @param logits [V]; undefined will do for a forced token, unless logits are wanted for it too
+   * @param room how many tokens the context takes yet: this one needs none if it is the last
    */
-  next(logits: Float32Array, full: boolean): GeneratedToken {
+  next(logits: Float32Array | undefined, room: number): GeneratedToken {
     const { vocabulary, stopIds, maxNewTokens } = this.#setup
-    // 1. Sample.
-    const id = this.#sampler.next(logits)
+    const left = Math.min(maxNewTokens - this.#tokens, room + 1)
+    // 1. Sample, or take what must come.
+    const id = this.#pick(logits, left)
     this.#tokens++
     const ends = stopIds.includes(id)
-    const last = ends || full || this.#tokens === maxNewTokens
+    const last = ends || left === 1
 
     // 2. Its text; the last one brings what was held back.
     let piece = ends || vocabulary.isSpecial(id) ? "" : this.#text.push(vocabulary.tokenBytes(id))
-    if (last) piece += this.#text.end()
+    if (!ends) this.#guideOn(id, left - 1)
+    const complete = last || this.#complete
+    if (complete) piece += this.#text.end()
     let text = this.#stops.push(piece)
     if (this.#stops.hit !== null) {
       this.finishReason = "stop"
-    } else if (last) {
+    } else if (complete) {
       text += this.#stops.end()
-      this.finishReason = ends ? "stop" : "length"
+      this.finishReason = last && !ends ? "length" : "stop"
     }
 
     // 3. What the model made of it.
-    if (this.#logprobs === undefined) return { id, text }
+    if (this.#logprobs === undefined || logits === undefined) return { id, text }
     const distribution = new LogDistribution(logits, vocabulary.size)
     const logprob = distribution.of(id)
     if (this.#logprobs === 0) return { id, text, logprob }
@@ -125,6 +156,35 @@ export class Continuation {
       .top(this.#logprobs)
       .map((other) => describeToken(other, distribution.of(other), vocabulary))
     return { id, text, logprob, top }
+  }
+
+  /** Nothing may follow, and there is no end token that could say so. */
+  get #complete(): boolean {
+    return (this.#guide?.mustEnd ?? false) && this.#setup.stopIds.every((id) => this.#sampler.bans(id))
+  }
+
+  #pick(logits: Float32Array | undefined, left: number): number {
+    const forced = this.#forced.shift()
+    if (forced !== undefined) {
+      this.#forcedTokens++
+      this.#sampler.take(forced)
+      return forced
+    }
+    if (logits === undefined) throw new IsaacError("internal", "a token is to be sampled without logits")
+    if (this.#guide === undefined) return this.#sampler.next(logits)
+    const { stopIds } = this.#setup
+    return this.#sampler.next(logits, { tokens: this.#guide.allowed(left), stopIds, mayEnd: this.#guide.mayEnd })
+  }
+
+  /** The guide sees a token; of several that are forced it was the last, it tells what must follow. */
+  #guideOn(id: number, left: number): void {
+    if (this.#guide === undefined) return
+    this.#guide.accept(id)
+    if (this.#forced.length > 0) return
+    const { stopIds } = this.#setup
+    const forced = this.#guide.mustEnd ? stopIds.slice(0, 1) : this.#guide.forced(left)
+    const banned = forced.findIndex((id) => this.#sampler.bans(id) || (stopIds.includes(id) && !this.#guide!.mustEnd))
+    this.#forced = forced.slice(0, banned < 0 ? left : Math.min(banned, left))
   }
 
   /** Broken off: the text that was held back since it might have begun a stop text. */

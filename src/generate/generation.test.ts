@@ -139,7 +139,7 @@ describe("penalties", () => {
     logits[seen] = 1
     logits[view.includes(400) ? 401 : 400] = 0.9
     const greedy = { ...drawn, temperature: 0, repetitionPenalty: 2 }
-    expect(new Continuation(prompt, greedy).next(logits, false).id).toBe(seen)
+    expect(new Continuation(prompt, greedy).next(logits, 1).id).toBe(seen)
   })
 
   it("count the tokens of the answer", async () => {

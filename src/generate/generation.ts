@@ -34,6 +34,8 @@ export interface GenerationReport {
   /** Tokens of the prompt that the session held already. */
   reusedTokens: number
   completionTokens: number
+  /** Of these, tokens that a guide left no choice about: they took no pass of their own. */
+  forcedTokens: number
   visionMs: number
   prefillMs: number
   decodeMs: number
@@ -72,6 +74,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       imageTokens: imageTokens(prompt),
       reusedTokens: 0,
       completionTokens: 0,
+      forcedTokens: 0,
       visionMs: 0,
       prefillMs: 0,
       decodeMs: 0,
@@ -118,21 +121,51 @@ export class Generation implements AsyncIterable<GeneratedToken> {
     report.visionMs = prefilled.visionMs
     report.prefillMs = prefilled.prefillMs
 
-    for (let { logits } = prefilled; ; ) {
-      // 2. Sample, and give the token out.
-      const token = continuation.next(logits, session.full)
+    const room = session.room
+    const held = session.length
+    const next = (logits: Float32Array | undefined) => {
+      const token = continuation.next(logits, room - continuation.tokens)
       report.completionTokens = continuation.tokens
+      report.forcedTokens = continuation.forcedTokens
       report.finishReason = continuation.finishReason
       report.stopped = continuation.stopped
       told?.({ stage: "answer", done: continuation.tokens, total: this.#maxNewTokens })
-      yield token
-      if (continuation.finishReason !== undefined) {
-        return
+      return token
+    }
+    for (let rows = [prefilled.logits]; ; ) {
+      // 2. Sample, and give the token out; with several rows, those that had to follow the one before.
+      const pending: number[] = []
+      for (const logits of rows) {
+        const token = next(logits)
+        pending[0] = token.id
+        yield token
+        if (report.finishReason !== undefined) {
+          const whole = held + report.completionTokens - 1
+          if (session.length > whole) session.truncate(whole)
+          return
+        }
       }
 
-      // 3. Take it over and compute the next logits.
+      // 3. What must follow goes the same way at once, unless logits are wanted for it too.
+      while (continuation.forced.length > 0 && !continuation.wantsLogits) {
+        const token = next(undefined)
+        pending.push(token.id)
+        yield token
+        if (report.finishReason !== undefined) {
+          return
+        }
+      }
+
+      // 4. Take all of it over in one pass, and compute the next logits.
       const start = performance.now()
-      logits = await session.step(token.id, this.#abort)
+      const ahead = continuation.forced.slice(0, -1).slice(0, session.room - 1)
+      if (continuation.forced.length === 0) {
+        rows = [await session.steps(pending, "last", this.#abort)]
+      } else {
+        const logits = await session.steps([...pending, ...ahead], "all", this.#abort) // [1 + ahead, V]
+        const size = logits.length / (1 + ahead.length)
+        rows = Array.from({ length: 1 + ahead.length }, (_, i) => logits.subarray(i * size, (i + 1) * size))
+      }
       report.decodeMs += performance.now() - start
       await yieldToEventLoop()
     }

@@ -67,6 +67,11 @@ export class Penalties {
     this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1)
   }
 
+  /** Whether a bias rules a token out. */
+  bans(id: number): boolean {
+    return this.#bias.get(id) === Number.NEGATIVE_INFINITY
+  }
+
   /**
    * One row of logits as a token is chosen from: the row itself when there is nothing to change, else a copy [size].
    *

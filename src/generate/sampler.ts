@@ -10,6 +10,7 @@ import { IsaacError } from "../errors"
 import { numberIn } from "./option-ranges"
 import { Penalties, type PenaltyOptions, type TokenLookup } from "./penalties"
 import { Random } from "./random"
+import type { TokenSet } from "./token-trie"
 
 export interface SamplingOptions extends PenaltyOptions {
   /** 0 (the default) takes the likeliest token; higher draws more freely. */
@@ -37,6 +38,14 @@ export interface SamplerContext {
   readonly prompt?: () => Iterable<number>
   /** Finds the tokens that `logitBias` names by their text. */
   readonly idsOf?: TokenLookup
+}
+
+/** What a guide leaves to choose from. */
+export interface Choice {
+  readonly tokens: TokenSet
+  /** Ids that end the answer: they may come when it may end here, and else not, whatever `tokens` has. */
+  readonly stopIds: readonly number[]
+  readonly mayEnd: boolean
 }
 
 /** Picks tokens from rows of logits. Holds the random state and the tokens seen: one sampler belongs to one answer. */
@@ -71,15 +80,28 @@ export class Sampler {
    * The next token for one row of logits; from then on it counts as seen.
    *
    * @param logits [V], V ≥ size
-   * Throws not_finite when a logit that may be picked is NaN or +∞, or all are −∞.
+   * @param choice without it every token may come
+   * Throws not_finite when a logit that may be picked is NaN or +∞, or all are −∞; bad_input when `logitBias` bans all
+   * tokens of the choice.
    */
-  next(logits: Float32Array): number {
+  next(logits: Float32Array, choice?: Choice): number {
     if (logits.length < this.size) {
       throw new IsaacError("bad_input", `${logits.length} logits for a tokenizer of ${this.size} ids`)
     }
-    const id = this.#pick(this.#penalties.adjust(logits))
+    const adjusted = this.#penalties.adjust(logits)
+    const id = this.#pick(choice === undefined ? adjusted : chosenFrom(adjusted, this.size, choice, this.#penalties))
     this.#penalties.add(id)
     return id
+  }
+
+  /** A token that comes without being picked: from now on it counts as seen. */
+  take(id: number): void {
+    this.#penalties.add(id)
+  }
+
+  /** Whether a bias rules a token out. */
+  bans(id: number): boolean {
+    return this.#penalties.bans(id)
   }
 
   #pick(logits: Float32Array | Float64Array): number {
@@ -143,6 +165,23 @@ export class Sampler {
     }
     return { ids: Int32Array.from(chosen), weights: Float64Array.from(chosen, (id) => weights[id]) }
   }
+}
+
+/** The logits of a choice's tokens, those of all others −∞: [size]. */
+function chosenFrom(
+  logits: Float32Array | Float64Array,
+  size: number,
+  { tokens, stopIds, mayEnd }: Choice,
+  penalties: Penalties,
+): Float32Array | Float64Array {
+  const chosen = new (logits instanceof Float32Array ? Float32Array : Float64Array)(size).fill(Number.NEGATIVE_INFINITY)
+  for (const id of tokens.ids) chosen[id] = logits[id]
+  for (const id of stopIds) if (id < size) chosen[id] = mayEnd ? logits[id] : Number.NEGATIVE_INFINITY
+  const free = (id: number) => id < size && !penalties.bans(id)
+  if (!(mayEnd && stopIds.some(free)) && !tokens.ids.some((id) => free(id) && (mayEnd || !stopIds.includes(id)))) {
+    throw new IsaacError("bad_input", "logitBias bans every token that may come here in a guided answer; leave some")
+  }
+  return chosen
 }
 
 /** Index of the largest of the first `size` numbers, the first one on a tie. Throws not_finite on NaN. */

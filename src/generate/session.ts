@@ -62,9 +62,14 @@ export class Session implements PoolMember, AsyncDisposable {
     return !this.#claimed && this.#computing === 0
   }
 
-  /** Whether there is room for one more token. */
+  /** How many more tokens it takes. */
+  get room(): number {
+    return Math.max(0, this.#pool.maxContext - this.length)
+  }
+
+  /** Whether there is no room for one more token. */
   get full(): boolean {
-    return this.length >= this.#pool.maxContext
+    return this.room === 0
   }
 
   /** Claim the session for one generation; call the result when it is over. Throws bad_input while another one runs. */
@@ -178,6 +183,15 @@ export class Session implements PoolMember, AsyncDisposable {
   }
 
   /**
+   * Take over several tokens in one pass.
+   *
+   * @param logits "all": the logits that follow each of them, [T·V]; "last": those of the last one, [V]
+   */
+  async steps(ids: readonly number[], logits: "all" | "last", abort?: AbortFlag): Promise<Float32Array> {
+    return computing([this], () => Session.#advance([this], Int32Array.from(ids), abort, logits))
+  }
+
+  /**
    * Take over the same number of text tokens in each of several sessions of one engine, in one pass over the weights.
    *
    * @param ids [S·T], those of the first session first
@@ -193,6 +207,7 @@ export class Session implements PoolMember, AsyncDisposable {
     sessions: readonly Session[],
     ids: Int32Array,
     abort: AbortFlag | undefined,
+    wanted: "all" | "last" = "all",
   ): Promise<Float32Array> {
     const pool = sessions[0].#pool
     const { model, cache, maxContext } = pool
@@ -214,7 +229,7 @@ export class Session implements PoolMember, AsyncDisposable {
       batch: slots.length,
       cache,
       slots,
-      logits: tokens === 1 ? "last" : "all",
+      logits: tokens === 1 ? "last" : wanted,
     }
     pool.reserve(slots, tokens)
     const { logits } = Session.#run(sessions, () => model.forward(input, hooks), abort) // [S, V] or [S, T, V]
