@@ -6,6 +6,7 @@ import { addAsk } from "./ask"
 import { addBench } from "./bench"
 import { addBuildNative } from "./build-native"
 import { addCaption } from "./caption"
+import { addChat } from "./chat"
 import { addConvert } from "./convert"
 import { addCount } from "./count"
 import { addDetect } from "./detect"
@@ -46,6 +47,7 @@ function createProgram(terminal: Terminal): Command {
   addOcr(program, terminal)
   addCount(program, terminal)
   addPoint(program, terminal)
+  addChat(program, terminal)
   addScore(program, terminal)
   addTrace(program, terminal)
   addInspect(program, terminal)

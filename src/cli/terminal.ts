@@ -1,6 +1,14 @@
 /** What a command sees of the process around it. Tests pass their own. */
 
+import type { Readable, Writable } from "node:stream"
 import { plainText } from "../internal"
+
+/** Where lines are typed. */
+export interface Keyboard {
+  readonly input: Readable
+  /** Where a person sees what they type, control codes included; undefined when nobody does: input comes from a pipe. */
+  readonly screen?: Writable & { readonly columns?: number }
+}
 
 export interface Terminal {
   /** Write to standard output; silently nothing once the reader has gone away. */
@@ -11,6 +19,9 @@ export interface Terminal {
   readonly errIsTty: boolean
   /** Fires on the first Ctrl-C, and when the reader of standard output has gone away. */
   readonly signal: AbortSignal
+  readonly keyboard: Keyboard
+  /** Let Ctrl-C call this and not fire `signal`, until what is returned is called. */
+  takeInterrupts(handler: () => void): () => void
 }
 
 /** `terminal.signal.reason` when Ctrl-C was pressed. */
@@ -30,7 +41,12 @@ export function visible(text: string): string {
 export function processTerminal(): Terminal & { dispose(): void } {
   const controller = new AbortController()
   let open = true
+  let taken: (() => void) | undefined
   const interrupt = () => {
+    if (taken) {
+      taken()
+      return
+    }
     // The second one does not wait for anything.
     if (controller.signal.aborted) process.exit(130)
     controller.abort(INTERRUPTED)
@@ -55,6 +71,16 @@ export function processTerminal(): Terminal & { dispose(): void } {
     },
     errIsTty: process.stderr.isTTY === true,
     signal: controller.signal,
+    keyboard: {
+      input: process.stdin,
+      screen: process.stdin.isTTY && process.stdout.isTTY ? process.stdout : undefined,
+    },
+    takeInterrupts(handler) {
+      taken = handler
+      return () => {
+        taken = undefined
+      }
+    },
     dispose() {
       process.off("SIGINT", interrupt)
     },
