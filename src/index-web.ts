@@ -1,8 +1,8 @@
 /** isaac-vlm in a browser: the same names as index.ts, whose types are those of both. */
 
 export { IsaacError, isIsaacError } from "./errors"
+export { assistant, box, collection, image, point, polygon, system, text, user } from "./message-builder"
 export { IsaacModel } from "./model"
-export { assistant, box, collection, image, point, polygon, system, text, user } from "./perception/message-builder"
 export { IsaacProcessor } from "./processor"
 export { createEvent, Stream, TensorStream } from "./stream"
 export { Isaac } from "./worker/isaac-web"

@@ -55,10 +55,6 @@ export type { TokenAlternative, TokenLogprob } from "./generate/logprobs"
 export type { LogitBias } from "./generate/penalties"
 /** What `isaac.memory()` tells. */
 export type { EngineMemory } from "./isaac"
-/** The architecture itself, in the calling thread, on a backend of your own; `isaac.model` has the same calls. */
-export { IsaacModel } from "./model"
-/** What an answer points at. */
-export type { PixelLeaf } from "./perception/geometry"
 /** Prompts of one's own, piece by piece, for `isaac.prompt`. */
 export {
   assistant,
@@ -75,7 +71,11 @@ export {
   type TurnNode,
   text,
   user,
-} from "./perception/message-builder"
+} from "./message-builder"
+/** The architecture itself, in the calling thread, on a backend of your own; `isaac.model` has the same calls. */
+export { IsaacModel } from "./model"
+/** What an answer points at. */
+export type { PixelLeaf } from "./perception/geometry"
 /** How an answer is kept to tags that can be read. */
 export type { GuidedOption, GuidedTags } from "./perception/tag-grammar"
 export type { Leaf, TagIssue } from "./perception/tags"

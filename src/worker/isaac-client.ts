@@ -131,7 +131,7 @@ export class IsaacClient implements AsyncDisposable {
    * An answer to a prompt of one's own: `prompt([system("Be brief."), image(photo), "Is this ", box(100, 200, 300, 400),
    * " a cat?"])`. Its turns stay as they are.
    */
-  prompt(nodes: readonly PromptNode<ImageInput>[], options: AskOptions = {}): AnswerStream {
+  prompt(nodes: readonly PromptNode[], options: AskOptions = {}): AnswerStream {
     return respond(this.#caller, "prompt", options, (rest) => {
       const { messages, images } = messagesOf(nodes)
       return { task: { task: "messages", messages }, images, options: rest }

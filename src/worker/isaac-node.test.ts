@@ -72,6 +72,61 @@ describe.each([true, false])("Isaac, worker: %j", (worker) => {
     for (const { image } of two.pixels) expect(image).toBe(1)
   })
 
+  it("describes, finds, reads, counts and points, of a picture or a list of one, to readers and to who waits", async () => {
+    const words = "A black star, a green triangle and a blue cross on a white background."
+    const captioned = await isaac.caption(picture(5), { style: "detailed" })
+    expect(captioned.caption).toBe(words)
+    const found = isaac.detect([readFileSync(picture(5))], { classes: ["star", "cross"] })
+    const mentions: (string | null)[] = []
+    for await (const event of found) {
+      if (event.type === "points.delta") mentions.push(...event.pixels.map(({ mention }) => mention))
+    }
+    expect(mentions).toEqual(["star", "cross"])
+    expect((await found).points.map(({ mention }) => mention)).toEqual(mentions)
+    expect((await isaac.ocr(pathToFileURL(picture(10)), { format: "markdown" })).text).toBe("STOP")
+    for await (const event of isaac.count(picture(4), "crosses")) {
+      if (event.type === "final") expect(event.answer.count).toBe(2)
+    }
+    const pointed = await isaac.point(picture(2), "squares", { expect: "box" })
+    expect(pointed.points.map(({ type }) => type)).toEqual(["box", "box", "box"])
+    const steps: IsaacVlm.AnswerProgress[] = []
+    await isaac.ask(picture(6), "Describe the image.", { onProgress: (step) => steps.push(step) })
+    expect(new Set(steps.map(({ stage }) => stage))).toEqual(new Set(["pictures", "prompt", "answer"]))
+  })
+
+  it("answers prompts of one's own, and learns from examples", async () => {
+    const { question, answer } = samples[0]
+    const { text, image, user, box } = vlm
+    // The tiny model was trained on turns of their own, mostly.
+    const nodes = [user(image(picture(1))), user(text(question))]
+    expect((await isaac.prompt(nodes, { expect: "box" })).text).toBe(answer)
+    const joined = await isaac.prompt([image(pathToFileURL(picture(1))), question], { expect: "box" })
+    expect(joined.points).toHaveLength(1)
+    const annotations = [box(10, 10, 60, 60, { mention: "black star" })]
+    const shown = await isaac.detect(picture(1), { examples: [{ image: pathToFileURL(picture(5)), annotations }] })
+    expect(shown.pixels.map(({ image }) => image)).toContain(0)
+    await expect(isaac.prompt([])).rejects.toMatchObject({ code: "bad_input" })
+    await expect(isaac.prompt([box(1, 2, 3, 4), undefined as never])).rejects.toMatchObject({ code: "bad_input" })
+    await expect(isaac.detect(picture(1), { examples: {} as never })).rejects.toMatchObject({ code: "bad_input" })
+  })
+
+  it("answers many questions about one picture, which it looks at once", async () => {
+    const view = isaac.view(picture(1))
+    const first = await view.ask(samples[0].question, { expect: "box" })
+    expect(first.text).toBe(samples[0].answer)
+    const [again, counted, detected] = await Promise.all([
+      view.ask(samples[0].question, { expect: "box" }),
+      view.count("circles"),
+      view.detect(),
+    ])
+    expect(again.text).toBe(first.text)
+    for (const { timings } of [again, counted, detected]) expect(timings.vision_ms).toBe(0)
+    expect(counted.count).toBeGreaterThan(0)
+    await view.dispose()
+    await expect(view.caption()).rejects.toMatchObject({ code: "bad_input" })
+    await expect(isaac.view(["/no/such.png"]).ocr()).rejects.toMatchObject({ code: "not_found" })
+  })
+
   it("has the boxes of the architecture one by one", async () => {
     const { prompt, image } = samples[6]
     const inputs = await isaac.processor({ text: prompt, images: [folder + image] })
@@ -183,6 +238,23 @@ describe.each([true, false])("Isaac, worker: %j", (worker) => {
       ["system", () => ask({ system: 5 })],
       ["truncate", () => ask({ truncate: "right" })],
       ["signal", () => ask({ signal: "x" })],
+      ["onProgress of an answer", () => ask({ onProgress: "x" })],
+      ["expect", () => ask({ expect: "mask" })],
+      ["hintRole", () => ask({ hintRole: "assistant" })],
+      ["examples", () => ask({ examples: [5] })],
+      ["classes", () => isaac.detect(picture(1), { classes: "cat" } as never).answer()],
+      ["objects", () => isaac.count(picture(1), undefined as never).answer()],
+      ["style", () => isaac.caption(picture(1), { style: "rhymed" } as never).answer()],
+      ["format", () => isaac.ocr(picture(1), { format: "pdf" } as never).answer()],
+      ["caption of nothing", () => isaac.caption(undefined as never).answer()],
+      [
+        "detect with null",
+        () =>
+          isaac
+            .view(picture(1))
+            .detect(null as never)
+            .answer(),
+      ],
       ["processor of nothing", () => isaac.processor(undefined as never)],
       ["processor of null", () => isaac.processor(null as never)],
       ["generate from nothing", () => generate()],

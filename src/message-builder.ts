@@ -5,15 +5,15 @@
  * where they are wanted. Coordinates are 0 … 1000 over the picture's width and height.
  */
 
-import { IsaacError, shown } from "../errors"
-import type { Message, Part, Role } from "../processor/messages"
-import { type Annotation, annotationText, tagOf } from "./annotations"
-import type { BoxLeaf, Collection, Mentioned, PointLeaf, PolygonLeaf } from "./pointing"
+import type { ImageInput } from "./engine-options"
+import { IsaacError, shown } from "./errors"
+import { type Annotation, annotationText, tagOf } from "./perception/annotations"
+import type { BoxLeaf, Collection, Mentioned, PointLeaf, PolygonLeaf } from "./perception/pointing"
+import type { Message, Part, Role } from "./processor/messages"
 
-/** @typeParam Image what a picture may be */
-export interface ImageNode<Image> {
+export interface ImageNode {
   readonly type: "image"
-  readonly image: Image
+  readonly image: ImageInput
 }
 
 export interface TextNode {
@@ -22,17 +22,17 @@ export interface TextNode {
 }
 
 /** A piece of a turn. */
-export type ContentNode<Image> = string | TextNode | ImageNode<Image> | Annotation
+export type ContentNode = string | TextNode | ImageNode | Annotation
 
 /** A whole turn. */
-export interface TurnNode<Image> {
+export interface TurnNode {
   readonly type: "turn"
   readonly role: Role
-  readonly content: readonly ContentNode<Image>[]
+  readonly content: readonly ContentNode[]
 }
 
 /** A piece of a prompt. */
-export type PromptNode<Image> = ContentNode<Image> | TurnNode<Image>
+export type PromptNode = ContentNode | TurnNode
 
 /** Text of the user. A string says the same. */
 export function text(text: string): TextNode {
@@ -40,22 +40,22 @@ export function text(text: string): TextNode {
 }
 
 /** A picture, where it stands among the words. */
-export function image<Image>(image: Image): ImageNode<Image> {
+export function image(image: ImageInput): ImageNode {
   return { type: "image", image }
 }
 
 /** A turn of the system: an instruction. */
-export function system(instruction: string): TurnNode<never> {
+export function system(instruction: string): TurnNode {
   return { type: "turn", role: "system", content: [instruction] }
 }
 
 /** One turn of the user. */
-export function user<Image>(...content: readonly ContentNode<Image>[]): TurnNode<Image> {
+export function user(...content: readonly ContentNode[]): TurnNode {
   return { type: "turn", role: "user", content }
 }
 
 /** One turn of the assistant: what it is to have answered. */
-export function assistant<Image>(...content: readonly ContentNode<Image>[]): TurnNode<Image> {
+export function assistant(...content: readonly ContentNode[]): TurnNode {
   return { type: "turn", role: "assistant", content }
 }
 
@@ -87,19 +87,19 @@ export function collection(items: readonly Annotation[], about: Partial<Mentione
  *
  * Throws bad_input for pieces that are none.
  */
-export function messagesOf<Image>(nodes: readonly PromptNode<Image>[]): { messages: Message[]; images: Image[] } {
+export function messagesOf(nodes: readonly PromptNode[]): { messages: Message[]; images: ImageInput[] } {
   if (!Array.isArray(nodes) || nodes.length === 0) {
     throw new IsaacError("bad_input", `a prompt is an array of at least one piece, not ${shown(nodes)}`)
   }
-  const images: Image[] = []
+  const images: ImageInput[] = []
   const turns: { role: Role; parts: Part[] }[] = []
   let loose = false
-  for (const node of nodes as readonly PromptNode<Image>[]) {
+  for (const node of nodes as readonly PromptNode[]) {
     if (typeof node === "object" && node?.type === "turn") {
       if (!Array.isArray(node.content)) {
         throw new IsaacError("bad_input", `a turn's content is ${shown(node.content)}; it must be an array of pieces`)
       }
-      turns.push({ role: node.role, parts: node.content.map((piece: ContentNode<Image>) => part(piece, images)) })
+      turns.push({ role: node.role, parts: node.content.map((piece: ContentNode) => part(piece, images)) })
       loose = false
     } else {
       if (!loose) turns.push({ role: "user", parts: [] })
@@ -110,7 +110,7 @@ export function messagesOf<Image>(nodes: readonly PromptNode<Image>[]): { messag
   return { messages: turns.map(({ role, parts }) => ({ role, content: parts })), images }
 }
 
-function part<Image>(node: ContentNode<Image>, images: Image[]): Part {
+function part(node: ContentNode, images: ImageInput[]): Part {
   if (typeof node === "string") return { type: "text", text: node }
   if (node?.type === "text") {
     if (typeof node.text !== "string") {

@@ -15,7 +15,7 @@ import {
 
 describe("messagesOf", () => {
   it("makes turns of pieces", () => {
-    const { messages, images } = messagesOf<string>([
+    const { messages, images } = messagesOf([
       system("Be brief."),
       image("a.png"),
       text("What is "),
@@ -79,9 +79,7 @@ describe("messagesOf", () => {
     [[{ type: "box", x1: 1 }]],
     [[{ type: "turn", role: "user", content: "x" }]],
   ])("refuses %j", (nodes) => {
-    expect(() => messagesOf(nodes as unknown as PromptNode<string>[])).toThrow(
-      expect.objectContaining({ code: "bad_input" }),
-    )
+    expect(() => messagesOf(nodes as unknown as PromptNode[])).toThrow(expect.objectContaining({ code: "bad_input" }))
   })
 
   it("refuses tags that are none at once", () => {
