@@ -29,7 +29,7 @@ export { createReferenceBackend } from "./ops/reference"
 export { type MachineLimits, rooflineOf } from "./ops/roofline"
 export type { Refusal } from "./ops/select"
 export { selectBackend } from "./ops/select-node"
-export { drawRaster, drawSvg, toDataUri } from "./perception"
+export { contactSheet, drawRaster, drawSvg, toDataUri } from "./perception"
 export { encodeImage, writeFileAtomically, writeImage } from "./perception/write-image-node"
 export {
   ChatTemplate,

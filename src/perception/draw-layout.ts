@@ -2,12 +2,28 @@
 
 import type { PictureSize, PixelLeaf } from "./geometry"
 import { type Colour, labelColour } from "./label-colour"
+import { cutToCells, oneLine, textCells } from "./label-text"
 
 export interface DrawOptions {
   /** Draw what lies in the picture with this index only. Default 0. */
   readonly image?: number
-  /** Enlarge smaller pictures until their longer side has so many pixels, so that labels can be read. Default 640. */
+  /**
+   * Enlarge smaller pictures until their longer side has so many pixels, so that labels can be read; 0 keeps every
+   * picture at its own size. Default 640.
+   */
   readonly minSide?: number
+  /** What should have been found: thin dashed outlines in black and white, without labels, over everything else. */
+  readonly expected?: readonly PixelLeaf[]
+}
+
+/** How a picture and its labels are set; for drawings that are part of something else. */
+export interface LayoutOptions extends DrawOptions {
+  /** The drawing's size, the picture's shape kept by the caller; instead of `minSide`. */
+  readonly size?: PictureSize
+  /** What lengths are multiples of. Default 1, and more in drawings of more than 800 pixels. */
+  readonly unit?: number
+  /** What is written for a label, in a font that lacks characters. Default: the label. */
+  readonly spell?: (label: string) => string
 }
 
 /** A label on its plate: the plate's upper left corner and size. */
@@ -35,33 +51,54 @@ export interface Drawing {
   /** What lengths are multiples of: 1 in a drawing of up to 800 pixels, more in larger ones. */
   readonly unit: number
   readonly shapes: readonly Shape[]
+  /** Without plates. */
+  readonly expected: readonly Shape[]
 }
 
 /** In units. Text is set in cells of 6 × 9 dots (see label-font.ts), a dot being DOT units. */
 export const LINE_WIDTH = 3.5
-export const RIM_WIDTH = 1.25
+/** Around every line: white, then black. Whatever the picture is like there, one of the two stands out. */
+export const WHITE_RIM = 0.75
+export const BLACK_RIM = 1.25
+export const RIM_OPACITY = 0.75
 export const POINT_RADIUS = 6
+export const EXPECTED_WIDTH = 2
+export const EXPECTED_RIM = 1
+export const EXPECTED_DASH = 6
+export const EXPECTED_GAP = 4
+export const POLYGON_OPACITY = 0.2
 export const DOT = 2
 export const CELL_WIDTH = 6
 export const CELL_HEIGHT = 9
 const PADDING = 5
 
-export function layoutDrawing(leaves: readonly PixelLeaf[], size: PictureSize, options: DrawOptions = {}): Drawing {
-  const { image = 0, minSide = 640 } = options
-  const scale = Math.max(1, minSide / Math.max(size.width, size.height))
-  const width = Math.round(size.width * scale)
-  const height = Math.round(size.height * scale)
-  const unit = Math.max(1, Math.max(width, height) / 800)
+export function layoutDrawing(
+  leaves: readonly PixelLeaf[],
+  picture: PictureSize,
+  options: LayoutOptions = {},
+): Drawing {
+  const { image = 0, minSide = 640, expected = [], spell = (label) => label } = options
+  const scale = Math.max(1, minSide / Math.max(picture.width, picture.height))
+  const { width, height } = options.size ?? {
+    width: Math.round(picture.width * scale),
+    height: Math.round(picture.height * scale),
+  }
+  const unit = options.unit ?? Math.max(1, Math.max(width, height) / 800)
   const placed: Plate[] = []
-  const shapes = leaves
-    .filter((leaf) => leaf.image === image)
-    .map((leaf): Shape => {
-      const corners = cornersOf(leaf).map(([x, y]) => [(x / size.width) * width, (y / size.height) * height] as const)
-      const plate = placePlate(labelOf(leaf), corners, leaf.type, { width, height }, unit, placed)
-      if (plate) placed.push(plate)
-      return { type: leaf.type, corners, colour: labelColour(leaf.mention), plate }
-    })
-  return { width, height, scale, unit, shapes }
+  const shapeOf = (leaf: PixelLeaf): Shape => {
+    const corners = cornersOf(leaf).map(
+      ([x, y]) => [(x / picture.width) * width, (y / picture.height) * height] as const,
+    )
+    return { type: leaf.type, corners, colour: labelColour(leaf.mention), plate: null }
+  }
+  const here = (leaf: PixelLeaf) => leaf.image === image
+  const shapes = leaves.filter(here).map((leaf): Shape => {
+    const shape = shapeOf(leaf)
+    const plate = placePlate(spell(labelOf(leaf)), shape, { width, height }, unit, placed)
+    if (plate) placed.push(plate)
+    return { ...shape, plate }
+  })
+  return { width, height, scale: width / picture.width, unit, shapes, expected: expected.filter(here).map(shapeOf) }
 }
 
 function cornersOf(leaf: PixelLeaf): readonly (readonly [number, number])[] {
@@ -77,9 +114,9 @@ function cornersOf(leaf: PixelLeaf): readonly (readonly [number, number])[] {
   ]
 }
 
-/** Mention and time on one line; control characters and runs of white space become one space. */
+/** Mention and time on one line. */
 function labelOf({ mention, t }: PixelLeaf): string {
-  const words = (mention ?? "").replace(/[\s\p{Cc}]+/gu, " ").trim()
+  const words = oneLine(mention ?? "")
   return t === null ? words : `${words} @${t}s`.trim()
 }
 
@@ -89,8 +126,7 @@ function labelOf({ mention, t }: PixelLeaf): string {
  */
 function placePlate(
   label: string,
-  corners: Shape["corners"],
-  type: Shape["type"],
+  { corners, type }: Shape,
   picture: PictureSize,
   unit: number,
   placed: readonly Plate[],
@@ -98,8 +134,8 @@ function placePlate(
   if (label === "") return null
   const dot = DOT * unit
   const padding = PADDING * unit
-  const text = shorten(label, Math.floor((picture.width - 2 * padding) / (CELL_WIDTH * dot)))
-  const width = ([...text].length * CELL_WIDTH - 1) * dot + 2 * padding
+  const text = cutToCells(label, Math.floor((picture.width - 2 * padding) / (CELL_WIDTH * dot)))
+  const width = (textCells(text) * CELL_WIDTH - 1) * dot + 2 * padding
   const height = CELL_HEIGHT * dot + padding
   const xs = corners.map(([x]) => x)
   const ys = corners.map(([, y]) => y)
@@ -141,15 +177,6 @@ function placePlate(
     placed.reduce((sum, other) => sum + overlap(inside[i], other), 0) + (moved(i) ? height : 0)
   const costs = inside.map((_, i) => cost(i))
   return inside[costs.indexOf(Math.min(...costs))]
-}
-
-function shorten(label: string, cells: number): string {
-  const characters = [...label]
-  if (characters.length <= cells) return label
-  return `${characters
-    .slice(0, Math.max(1, cells - 3))
-    .join("")
-    .trimEnd()}...`
 }
 
 /** Area that two plates share. */

@@ -1,9 +1,25 @@
 /** Draws answers as SVG over the embedded or linked picture. */
 
-import { CELL_WIDTH, DOT, type DrawOptions, LINE_WIDTH, layoutDrawing, POINT_RADIUS, RIM_WIDTH } from "./draw-layout"
+import {
+  BLACK_RIM,
+  CELL_WIDTH,
+  DOT,
+  type DrawOptions,
+  EXPECTED_DASH,
+  EXPECTED_GAP,
+  EXPECTED_RIM,
+  EXPECTED_WIDTH,
+  LINE_WIDTH,
+  layoutDrawing,
+  POINT_RADIUS,
+  POLYGON_OPACITY,
+  RIM_OPACITY,
+  WHITE_RIM,
+} from "./draw-layout"
 import type { PixelLeaf } from "./geometry"
 import { escapeHtml } from "./html-escape"
 import { hexColour, textColour } from "./label-colour"
+import { textCells } from "./label-text"
 
 /** A picture for an SVG: its size, and where it is: a link, or a data URI made with `toDataUri`. */
 export interface SvgPicture {
@@ -18,31 +34,53 @@ export interface SvgPicture {
  * `picture` must be the upright picture: viewers disagree about the EXIF orientation of embedded files.
  */
 export function drawSvg(picture: SvgPicture, leaves: readonly PixelLeaf[], options: DrawOptions = {}): string {
-  const { width, height, unit, shapes } = layoutDrawing(leaves, picture, options)
-  const line = LINE_WIDTH * unit
-  const rim = RIM_WIDTH * unit
+  const { width, height, unit, shapes, expected } = layoutDrawing(leaves, picture, options)
+  const dark = `stroke="#000" stroke-opacity="${RIM_OPACITY}"`
+  /** A line of that width in each of these strokes, from below. */
+  const strokes = (element: string, widths: readonly (readonly [stroke: string, width: number])[]) =>
+    widths.map(([stroke, wide]) => `${element} fill="none" ${stroke} stroke-width="${number(wide * unit)}"/>`).join("")
   const outlines = shapes.map(({ type, corners, colour }) => {
     const fill = hexColour(colour)
     if (type === "point") {
       const [[x, y]] = corners
       const at = `cx="${number(x)}" cy="${number(y)}"`
-      const white = (POINT_RADIUS + 1.5) * unit
+      const white = POINT_RADIUS + 2 * WHITE_RIM
       return (
-        `<circle ${at} r="${number(white + rim)}" fill="#000" fill-opacity="0.6"/>` +
-        `<circle ${at} r="${number(white)}" fill="#fff"/><circle ${at} r="${number(POINT_RADIUS * unit)}" fill="${fill}"/>`
+        `<circle ${at} r="${number((white + BLACK_RIM) * unit)}" fill="#000" fill-opacity="${RIM_OPACITY}"/>` +
+        `<circle ${at} r="${number(white * unit)}" fill="#fff"/>` +
+        `<circle ${at} r="${number(POINT_RADIUS * unit)}" fill="${fill}"/>`
       )
     }
-    const points = `points="${corners.map(([x, y]) => `${number(x)},${number(y)}`).join(" ")}"`
-    const inside = type === "polygon" ? `fill="${fill}" fill-opacity="0.2" fill-rule="evenodd"` : 'fill="none"'
+    const points = pointList(corners)
+    const inside =
+      type === "polygon"
+        ? `<polygon ${points} fill="${fill}" fill-opacity="${POLYGON_OPACITY}" fill-rule="evenodd"/>`
+        : ""
+    const white = LINE_WIDTH + 2 * WHITE_RIM
     return (
-      `<polygon ${points} ${inside} stroke="#000" stroke-opacity="0.6" stroke-width="${number(line + 2 * rim)}"/>` +
-      `<polygon ${points} fill="none" stroke="${fill}" stroke-width="${number(line)}"/>`
+      inside +
+      strokes(`<polygon ${points}`, [
+        [dark, white + 2 * BLACK_RIM],
+        ['stroke="#fff"', white],
+        [`stroke="${fill}"`, LINE_WIDTH],
+      ])
     )
+  })
+  const dashed = `stroke="#fff" stroke-dasharray="${number(EXPECTED_DASH * unit)} ${number(EXPECTED_GAP * unit)}"`
+  const wanted = expected.map(({ type, corners }) => {
+    const element =
+      type === "point"
+        ? `<circle cx="${number(corners[0][0])}" cy="${number(corners[0][1])}" r="${number((POINT_RADIUS + 4) * unit)}"`
+        : `<polygon ${pointList(corners)}`
+    return strokes(element, [
+      ['stroke="#000"', EXPECTED_WIDTH + 2 * EXPECTED_RIM],
+      [type === "point" ? 'stroke="#fff"' : dashed, EXPECTED_WIDTH],
+    ])
   })
   const labels = shapes.flatMap(({ plate, colour }) => {
     if (!plate) return []
     const dot = DOT * unit
-    const length = (([...plate.text].length * CELL_WIDTH - 1) * dot).toFixed(1)
+    const length = ((textCells(plate.text) * CELL_WIDTH - 1) * dot).toFixed(1)
     return [
       `<rect x="${plate.x}" y="${plate.y}" width="${plate.width}" height="${plate.height}" fill="${hexColour(colour)}"/>` +
         `<text x="${plate.x + plate.width / 2}" y="${number(plate.y + plate.height / 2)}" textLength="${length}" ` +
@@ -52,12 +90,17 @@ export function drawSvg(picture: SvgPicture, leaves: readonly PixelLeaf[], optio
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">`,
     `<image width="${width}" height="${height}" preserveAspectRatio="none" href="${xmlText(picture.href)}"/>`,
-    `<g stroke-linejoin="round">${outlines.join("\n")}</g>`,
+    `<g stroke-linejoin="round">${[...outlines, ...wanted].join("\n")}</g>`,
     `<g font-family="ui-monospace, Menlo, Consolas, monospace" font-weight="600" font-size="${number(8 * DOT * unit)}" ` +
       `text-anchor="middle" dominant-baseline="central">${labels.join("\n")}</g>`,
     "</svg>",
     "",
   ].join("\n")
+}
+
+/** SVG's list of corners. */
+function pointList(corners: readonly (readonly [number, number])[]): string {
+  return `points="${corners.map(([x, y]) => `${number(x)},${number(y)}`).join(" ")}"`
 }
 
 /** The bytes of an image file as a data URI, its kind taken from its first bytes. */

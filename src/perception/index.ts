@@ -1,7 +1,8 @@
 /** What a model's answer says: tags, geometry, reasoning, prompts, drawing. Files are written by `write-image-node`. */
 
+export { type ContactSheetOptions, type ContactTile, contactSheet } from "./contact-sheet"
 export type { DrawOptions } from "./draw-layout"
-export { drawRaster, type RgbaImage } from "./draw-raster"
+export { drawOnPixels, drawRaster, type RgbaImage } from "./draw-raster"
 export { drawSvg, type SvgPicture, toDataUri } from "./draw-svg"
 export * from "./parse"
 export {

@@ -6,30 +6,40 @@ export interface Colour {
   readonly b: number
 }
 
-const HUES = 12
-/** For what carries no label. */
-const UNLABELLED = 5
+export const BLACK: Colour = { r: 0, g: 0, b: 0 }
+export const WHITE: Colour = { r: 255, g: 255, b: 255 }
 
-/** A strong colour, bright enough to stand out from black once it has a dark rim, and from white by that rim. */
+/** Colours that have names of their own, so that two labels of a picture are told apart at a glance. */
+const PALETTE = `
+e6293d 2fb344 ffdb1a 3f6df2 f5822b 9a3ad6 3fd0f0 f23fd9 b4e33c ff9ebb 1f9e93 c3a8ff a5642a 9fe8b4 a01335 8a8f12 ffc9a3
+1f3fa8
+`
+  .trim()
+  .split(/\s+/)
+  .map((hex) => colourOf(Number.parseInt(hex, 16)))
+
+/** For what carries no label. */
+const UNLABELLED = colourOf(0x0bda73)
+
 export function labelColour(label: string | null): Colour {
-  const index = label === null ? UNLABELLED : hash(label.trim().toLowerCase()) % HUES
-  const hue = (index * 360) / HUES
-  // Blue and violet look darker than they are, yellow and cyan brighter.
-  const lightness = hue >= 220 && hue <= 290 ? 0.64 : hue >= 50 && hue <= 190 ? 0.45 : 0.54
-  return fromHsl(hue, 0.9, lightness)
+  return label === null ? UNLABELLED : PALETTE[hash(label.trim().toLowerCase()) % PALETTE.length]
 }
 
 /** Black or white, whichever reads better on `colour` (luminance of WCAG 2, its break-even at about 0.18). */
 export function textColour({ r, g, b }: Colour): Colour {
   const linear = (value: number) => (value <= 10 ? value / 3295 : ((value / 255 + 0.055) / 1.055) ** 2.4)
   const luminance = 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
-  const value = luminance > 0.18 ? 0 : 255
-  return { r: value, g: value, b: value }
+  return luminance > 0.18 ? BLACK : WHITE
 }
 
 /** "#rrggbb" */
 export function hexColour({ r, g, b }: Colour): string {
   return `#${[r, g, b].map((value) => value.toString(16).padStart(2, "0")).join("")}`
+}
+
+/** 0xrrggbb */
+function colourOf(value: number): Colour {
+  return { r: value >> 16, g: (value >> 8) & 255, b: value & 255 }
 }
 
 /** FNV-1a over UTF-16 units, stirred so that similar labels part. */
@@ -39,14 +49,4 @@ function hash(text: string): number {
   value = Math.imul(value ^ (value >>> 16), 0x21f0aaad)
   value = Math.imul(value ^ (value >>> 15), 0x735a2d97)
   return (value ^ (value >>> 15)) >>> 0
-}
-
-/** Hue in degrees, saturation and lightness 0 … 1. */
-function fromHsl(hue: number, saturation: number, lightness: number): Colour {
-  const reach = saturation * Math.min(lightness, 1 - lightness)
-  const channel = (offset: number) => {
-    const k = (offset + hue / 30) % 12
-    return Math.round(255 * (lightness - reach * Math.max(-1, Math.min(k - 3, 9 - k, 1))))
-  }
-  return { r: channel(0), g: channel(8), b: channel(4) }
 }

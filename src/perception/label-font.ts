@@ -1,4 +1,4 @@
-/** A bitmap font for labels: ASCII, 5 × 7 dots and two more rows for descenders, drawn for this library. */
+/** A bitmap font for labels: ASCII and a few signs, 5 × 7 dots and two more rows for descenders, drawn for this library. */
 
 export const GLYPH_WIDTH = 5
 export const GLYPH_HEIGHT = 9
@@ -22,12 +22,28 @@ hha4ahh00 hhha44400 v1248gv00 e88888e00 gg8421100 e22222e00 4ah000000 0000000v0 
   .trim()
   .split(/\s+/)
 
+/** Signs that measures and prices are written with; µ comes as the sign and as the Greek letter. */
+const SIGNS: Readonly<Record<string, string>> = {
+  ...{ "°": "699600000", µ: "00hhhjmgg", μ: "00hhhjmgg", "²": "6926f0000", "³": "e161e0000", "±": "44v440v00" },
+  ...{ "×": "00ha4ah00", "÷": "040v04000", "€": "78u8u8700", "£": "698s88v00", "§": "egehe1e00", "·": "000440000" },
+}
+
 /** A box: what stands for every character that the font lacks. */
 const MISSING = "vhhhhhv00"
+const SPACE = "000000000"
+
+export function hasGlyph(character: string): boolean {
+  return glyphOf(character) !== MISSING
+}
 
 /** 1 where the character has a dot, 0 elsewhere and outside of the glyph. */
 export function glyphDot(character: string, column: number, row: number): 0 | 1 {
-  if (character === " " || column < 0 || column >= GLYPH_WIDTH || row < 0 || row >= GLYPH_HEIGHT) return 0
-  const glyph = character.length === 1 ? (GLYPHS[character.charCodeAt(0) - 33] ?? MISSING) : MISSING
-  return ((Number.parseInt(glyph[row], 32) >> (GLYPH_WIDTH - 1 - column)) & 1) as 0 | 1
+  if (column < 0 || column >= GLYPH_WIDTH || row < 0 || row >= GLYPH_HEIGHT) return 0
+  return ((Number.parseInt(glyphOf(character)[row], 32) >> (GLYPH_WIDTH - 1 - column)) & 1) as 0 | 1
+}
+
+function glyphOf(character: string): string {
+  if (character === " ") return SPACE
+  if (character.length !== 1) return MISSING
+  return GLYPHS[character.charCodeAt(0) - 33] ?? (Object.hasOwn(SIGNS, character) ? SIGNS[character] : MISSING)
 }
