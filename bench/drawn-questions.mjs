@@ -1,14 +1,8 @@
 // Drawn pictures of the kind isaac-tiny knows, with questions and their true answers, from a seed: bench/accuracy.mjs.
 
-const COLOURS = {
-  red: [220, 40, 40],
-  green: [40, 160, 60],
-  blue: [40, 80, 220],
-  yellow: [240, 210, 50],
-  orange: [240, 140, 40],
-  purple: [140, 60, 170],
-  black: [20, 20, 20],
-}
+import { COLOURS as ALL_COLOURS, random } from "../tools/scene.mjs"
+
+const { white: _, ...COLOURS } = ALL_COLOURS
 const BACKGROUNDS = [
   [255, 255, 255],
   [200, 200, 200],
@@ -26,17 +20,6 @@ const SHAPES = {
   ring: (x, y) => x * x + y * y <= 1 && x * x + y * y >= 0.3,
 }
 const PLURALS = { cross: "crosses" }
-
-/** Whole numbers below a limit, the same for the same seed. */
-function random(seed) {
-  let state = Math.imul(seed + 1, 0x9e3779b9)
-  return (limit) => {
-    state = (state + 0x6d2b79f5) | 0
-    let x = Math.imul(state ^ (state >>> 15), state | 1)
-    x ^= x + Math.imul(x ^ (x >>> 7), x | 61)
-    return ((x ^ (x >>> 14)) >>> 0) % limit
-  }
-}
 
 /** A picture of three to five shapes that do not touch; the first two have names of their own. */
 function drawPicture(choose) {

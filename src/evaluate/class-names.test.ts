@@ -51,9 +51,10 @@ describe("ClassNames", () => {
       sign: ["stop sign", "words"],
     })
     expect(match("a very old car")).toEqual({ "a very old car": ["car", "contained"] })
+    expect(match("a big old light")).toEqual({ "a big old light": [null, "none"] })
     // Named exactly beside it, the category is taken.
     expect(match("car", "a very old car")).toEqual({ car: ["car", "exact"], "a very old car": [null, "none"] })
-    expect(match("police car", "a very old car")).toEqual({
+    expect(match("a very old car", "police car")).toEqual({
       "police car": ["car", "words"],
       "a very old car": [null, "none"],
     })
@@ -68,5 +69,9 @@ describe("ClassNames", () => {
     })
     // With the red one taken there is only one left.
     expect(match("red circle", "circle")).toMatchObject({ circle: ["blue circle", "words"] })
+  })
+
+  it("has nothing to go by where there are no words", () => {
+    expect(new ClassNames(["!"]).match(["?"]).get("?")).toEqual({ category: null, how: "none" })
   })
 })

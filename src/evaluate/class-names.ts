@@ -82,9 +82,18 @@ const IRREGULAR: ReadonlyMap<string, string> = new Map(
 function singular(word: string): string {
   const irregular = IRREGULAR.get(word)
   if (irregular !== undefined) return irregular
-  if (word.length < 4 || /(ss|us|is)$/.test(word) || !word.endsWith("s")) return word
+  if (/(ss|us|is)$/.test(word) || !word.endsWith("s")) return word
   if (word.endsWith("ies")) return `${word.slice(0, -3)}y`
   return /(ss|x|zz|ch|sh|o)es$/.test(word) ? word.slice(0, -2) : word.slice(0, -1)
+}
+
+/** The plural of an English noun, or of the last word of a name. */
+export function plural(name: string): string {
+  const [, before, last] = /^(.*?)(\S*)$/s.exec(name) as unknown as [string, string, string]
+  const irregular = [...IRREGULAR].find(([, one]) => one === last.toLowerCase())?.[0]
+  if (irregular !== undefined) return before + irregular
+  if (/(s|x|zz|ch|sh)$/i.test(last)) return `${name}es`
+  return /[^aeiou]y$/i.test(last) ? `${name.slice(0, -1)}ies` : `${name}s`
 }
 
 /** 0: nothing alike. From a half to 1: the share of words in common. Less: one is contained in the other. */

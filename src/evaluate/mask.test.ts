@@ -37,7 +37,7 @@ describe("runs of pixels", () => {
     [[4, -1, 3], "no counts"],
     [[1.5, 4.5], "no counts"],
     ["6 1", "damaged at character 2"],
-    ["oooooooooooooo", "damaged"],
+    ["oooooooooooooo", "damaged at character 8"],
   ])("refuses %j: %s", (counts, message) => {
     expect(() => maskOf({ size: [2, 3], counts })).toThrowError(
       expect.objectContaining({ code: "bad_input", message: expect.stringContaining(message) }),

@@ -75,7 +75,7 @@ const CONTRACTIONS: ReadonlyMap<string, string> = new Map(
 const PUNCTUATION = [...";/[]\"{}()=+\\_-><@`,?!'"]
 
 export function normaliseAnswer(text: string): string {
-  const line = text.normalize("NFC").replaceAll("’", "'").replace(/\s+/gu, " ").trim()
+  const line = text.normalize("NFC").replaceAll("’", "'")
   return withoutPunctuation(line)
     .toLowerCase()
     .split(/\s+/u)
@@ -85,14 +85,10 @@ export function normaliseAnswer(text: string): string {
     .join(" ")
 }
 
-/** A mark at a word's edge, or in a text with a number such as 1,000, is dropped; one between words parts them. */
+/** A mark parts words, but in a text with a number such as 1,000 it is dropped, and so are apostrophes always. */
 function withoutPunctuation(text: string): string {
   const grouped = /\d,\d/.test(text)
   let plain = text
-  for (const mark of PUNCTUATION) {
-    const atEdge =
-      text.includes(`${mark} `) || text.includes(` ${mark}`) || text.endsWith(mark) || text.startsWith(mark)
-    plain = plain.replaceAll(mark, atEdge || grouped || mark === "'" ? "" : " ")
-  }
+  for (const mark of PUNCTUATION) plain = plain.replaceAll(mark, grouped || mark === "'" ? "" : " ")
   return plain.replace(/\.(?!\d)/g, "")
 }
