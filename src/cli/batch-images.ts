@@ -7,6 +7,14 @@ import { glob, isDynamicPattern } from "tinyglobby"
 import { IsaacError, plainText } from "../internal"
 import { UsageError } from "./failure"
 
+export interface ListOptions {
+  /** Look into the folders of folders, too. */
+  readonly recursive?: boolean
+  /** A folder of drawings: they are no pictures to ask about. */
+  readonly drawings?: string
+  readonly signal?: AbortSignal
+}
+
 export interface BatchImage {
   /** As lines name it: the way it was given, or found below a folder. */
   readonly image: string
@@ -35,17 +43,18 @@ export async function operandKind(operand: string): Promise<Kind> {
  */
 export async function listImages(
   operands: readonly string[],
-  { recursive = false, signal }: { readonly recursive?: boolean; readonly signal?: AbortSignal } = {},
+  { recursive = false, drawings: drawn, signal }: ListOptions = {},
 ): Promise<BatchImage[]> {
   const keys = new Set<string>()
   const drawings = new Set<string>()
   const images: BatchImage[] = []
+  const drawnInto = drawn === undefined ? undefined : resolve(drawn) + sep
   for (const operand of operands) {
     if (operand === "-") throw new UsageError("standard input (-) is a single picture, which a batch cannot name")
     for await (const { image, below } of imagesOf(operand, recursive)) {
       signal?.throwIfAborted()
       const key = keyOf(image)
-      if (keys.has(key)) continue
+      if (keys.has(key) || (drawnInto && key.startsWith(drawnInto))) continue
       keys.add(key)
       images.push({ image, drawing: freeName(below, drawings) })
     }

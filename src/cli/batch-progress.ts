@@ -23,7 +23,8 @@ export class BatchProgress {
 
   /** The first picture is begun now; what came before was loading. */
   start(now = performance.now()): void {
-    this.#start ??= now
+    if (this.#start !== undefined) return
+    this.#start = now
     this.#end = now
     this.#show(now)
   }

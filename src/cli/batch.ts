@@ -48,7 +48,11 @@ export async function runBatch<A extends Answer>(
   line.show("looking for pictures")
   let file: BatchFile | undefined
   try {
-    const images = await listImages(work.operands, { recursive: flags.recursive, signal })
+    const images = await listImages(work.operands, {
+      recursive: flags.recursive,
+      drawings: flags.drawDir,
+      signal,
+    })
     file = flags.out === undefined ? undefined : await BatchFile.open(flags.out, work.settings, signal)
     const todo = file ? remaining(images, file) : images
     const progress = new BatchProgress(line, images.length, images.length - todo.length)

@@ -218,7 +218,10 @@ class Chat {
       return
     }
     if (this.#answer === undefined) {
-      if (this.#lines.clearLine()) return
+      if (this.#lines.clearLine()) {
+        this.#warned = false
+        return
+      }
       if (!this.#warned) {
         this.#warned = true
         this.#lines.interject(() => this.#say("(Ctrl-C again, or Ctrl-D, leaves)"))
