@@ -1,7 +1,8 @@
 // How long the first word of an answer takes: in the first turn about a picture, in the second, in a fork, and after a
-// session was saved and restored. Medians, on isaac-tiny unless a model is named; npm run build first.
+// session was saved and restored; of the first and later questions to a view, which knows nothing of earlier ones.
+// Medians, on isaac-tiny unless a model is named; npm run build first.
 //
-//     node bench/sessions.mjs [MODEL] [--backend B] [--rounds N]
+//     node bench/sessions.mjs [MODEL] [--backend B] [--dtype T] [--rounds N] [--size WIDTHxHEIGHT]
 
 import { mkdtemp, rm, stat } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -12,23 +13,34 @@ import { Isaac } from "../dist/index.js"
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { backend: { type: "string", default: "auto" }, rounds: { type: "string", default: "5" } },
+  options: {
+    backend: { type: "string", default: "auto" },
+    dtype: { type: "string", default: "auto" },
+    rounds: { type: "string", default: "5" },
+    size: { type: "string", default: "4000x3000" },
+  },
 })
-const isaac = await Isaac.load(positionals[0] ?? "tiny", { backend: values.backend })
+const [width, height] = values.size.split("x").map(Number)
+const isaac = await Isaac.load(positionals[0] ?? "tiny", { backend: values.backend, dtype: values.dtype })
 const folder = await mkdtemp(join(tmpdir(), "isaac-bench-"))
 
-/** A drawn picture of 12 megapixels, a little different each time, so that nothing is known of it. */
+/** A drawn picture, of 12 megapixels unless told, a little different each time, so that nothing is known of it. */
 async function photograph(seed) {
-  const svg = `<svg width="4000" height="3000"><rect width="4000" height="3000" fill="#${(seed * 7919).toString(16).padStart(6, "0").slice(-6)}"/>
+  const svg = `<svg width="${width}" height="${height}" viewBox="0 0 4000 3000" preserveAspectRatio="none">
+    <rect width="4000" height="3000" fill="#${(seed * 7919).toString(16).padStart(6, "0").slice(-6)}"/>
     <circle cx="${1000 + seed}" cy="1500" r="700" fill="#cc2222"/></svg>`
   return new Uint8Array(await sharp(Buffer.from(svg)).jpeg().toBuffer())
 }
 
 /** Milliseconds to the first piece of text, and the whole answer. */
 async function first(session, images, question) {
+  return timed(() => session.ask(images, question, { maxNewTokens: 60 }))
+}
+
+async function timed(ask) {
   const start = performance.now()
   let ms
-  const running = session.ask(images, question, { maxNewTokens: 60 })
+  const running = ask()
   for await (const { type } of running) if (type !== "final") ms ??= performance.now() - start
   return { ms, answer: await running }
 }
@@ -51,6 +63,16 @@ for (let round = 0; round < Number(values.rounds) + 1; round++) {
   count("fork", (await first(fork, [], "How many circles are there?")).ms)
   const stranger = isaac.session()
   count("another session, same picture", (await first(stranger, [picture], "Describe the image.")).ms)
+
+  const shown = await photograph(1000 + round)
+  const view = isaac.view(shown)
+  const options = { maxNewTokens: 4 }
+  count("view, question 1", (await timed(() => view.ask("Describe the image.", options))).ms)
+  count("view, question 2", (await timed(() => view.ask("How many circles are there?", options))).ms)
+  count("view, first with another hint", (await timed(() => view.count("circles", options))).ms)
+  count("view, next with that hint", (await timed(() => view.count("squares", options))).ms)
+  count("alone, same picture", (await timed(() => isaac.ask(shown, "Is there a ring?", options))).ms)
+  await view.dispose()
 
   const path = join(folder, "session")
   let start = performance.now()
