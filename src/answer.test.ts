@@ -10,6 +10,7 @@ const report = {
   reusedTokens: 0,
   completionTokens: 7,
   forcedTokens: 0,
+  whole: true,
   visionMs: 1,
   prefillMs: 2,
   decodeMs: 3,

@@ -7,6 +7,7 @@
 
 import { IsaacError, type IsaacErrorCode } from "./errors"
 import type { FinishReason, GenerationReport } from "./generate/generation"
+import type { JsonValue } from "./generate/json-grammar"
 import type { TokenLogprob } from "./generate/logprobs"
 import { type PictureSize, type PixelLeaf, toPixels } from "./perception/geometry"
 import { ReasoningStream } from "./perception/reasoning"
@@ -57,6 +58,11 @@ export interface Answer {
    * `logprobs` was asked for.
    */
   readonly logprobs?: readonly TokenLogprob[]
+  /**
+   * What the document says that `schema` asked for; undefined when it was not completed: the answer was aborted, ended by
+   * a stop text, or `maxNewTokens` or the context had no room for even the shortest document.
+   */
+  readonly json?: JsonValue
 }
 
 /** What a picture shows, in words. */
@@ -119,15 +125,21 @@ export function answerOf(task: Task["task"], answer: Answer): Answer | CaptionAn
 /** Turns the model's text, as it comes, into the events of an answer. */
 export class AnswerWriter {
   readonly #images: readonly PictureSize[]
-  readonly #reasoningStream = new ReasoningStream()
+  readonly #reasoningStream: ReasoningStream
+  readonly #json: boolean
   readonly #tags = new TagStream()
   #text = ""
   #reasoning = ""
   readonly #points: Leaf[] = []
 
-  /** @param images sizes of the upright originals, in the order of the prompt */
-  constructor(images: readonly PictureSize[]) {
+  /**
+   * @param images sizes of the upright originals, in the order of the prompt
+   * @param json the text is a JSON document: no tags are looked for in its strings, and nothing is changed in them
+   */
+  constructor(images: readonly PictureSize[], { json = false }: { readonly json?: boolean } = {}) {
     this.#images = images
+    this.#json = json
+    this.#reasoningStream = new ReasoningStream({ verbatim: json })
   }
 
   /** The next piece of what the model writes. */
@@ -170,6 +182,7 @@ export class AnswerWriter {
       },
       issues: [...this.#tags.issues].sort((a, b) => a.span[0] - b.span[0]),
       ...(logprobs && { logprobs }),
+      ...(this.#json && report?.whole && { json: JSON.parse(this.#text) as JsonValue }),
     }
     yield { type: "final", answer }
   }
@@ -196,7 +209,7 @@ export class AnswerWriter {
     if (text !== "") {
       this.#text += text
       yield { type: "text.delta", text }
-      yield* this.#pointsDelta(this.#tags.push(text))
+      if (!this.#json) yield* this.#pointsDelta(this.#tags.push(text))
     }
   }
 

@@ -3,6 +3,7 @@
 import type { BrowserImage, BrowserModel } from "./browser-inputs"
 import type { AbortFlag } from "./generate/abort"
 import type { AnswerProgress, GenerationOptions } from "./generate/generation"
+import type { JsonSchema } from "./generate/json-grammar"
 import type { Backend, KvType, PackedType, StoredType } from "./ops/backend"
 import type { Annotation, CoordinateUnits } from "./perception/annotations"
 import type { GuidedOption } from "./perception/tag-grammar"
@@ -101,6 +102,11 @@ export interface GenerateOptions extends GenerationOptions {
    * by its length (not by a stop text); see docs/guided.md. Default false.
    */
   readonly guided?: GuidedOption
+  /**
+   * Keeps the answer to a JSON document that is valid for this schema; `json` of the answer is what it says. Not together
+   * with `guided`. Which keywords are supported: see docs/guided.md.
+   */
+  readonly schema?: JsonSchema
   /** Ends the generation with finish reason "abort". */
   readonly signal?: AbortFlag
 }

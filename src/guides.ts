@@ -1,7 +1,9 @@
 /** What keeps answers within rules: the guides of one engine, made when first asked for and kept for the next answer. */
 
 import type { GenerateOptions } from "./engine-options"
+import { IsaacError } from "./errors"
 import { GuideRules, textTokens } from "./generate/guide"
+import { jsonLanguage } from "./generate/json-grammar"
 import type { Language } from "./generate/language"
 import type { TokenTrie } from "./generate/token-trie"
 import type { Vocabulary } from "./generate/vocabulary"
@@ -33,9 +35,13 @@ export class Guides {
   }
 
   /** The rules that these options ask for; undefined for a free answer. Throws bad_input. */
-  of({ guided }: Pick<GenerateOptions, "guided">): GuideRules | undefined {
+  of({ guided, schema }: Pick<GenerateOptions, "guided" | "schema">): GuideRules | undefined {
     const tags = checkGuided(guided)
-    return tags && this.#rulesOf(`tags ${JSON.stringify(tags)}`, () => tagLanguage(tags))
+    if (schema === undefined) {
+      return tags && this.#rulesOf(`tags ${JSON.stringify(tags)}`, () => tagLanguage(tags))
+    }
+    if (tags) throw new IsaacError("bad_input", "an answer is guided to tags or to a schema, not to both; give one")
+    return this.#rulesOf(`schema ${schemaText(schema)}`, () => jsonLanguage(schema))
   }
 
   #rulesOf(key: string, make: () => Language): GuideRules {
@@ -51,5 +57,20 @@ export class Guides {
       this.#rules.delete(oldest)
     }
     return rules
+  }
+}
+
+/** A schema as text, which tells it from others. */
+function schemaText(schema: unknown): string {
+  try {
+    return JSON.stringify(schema)
+  } catch (cause) {
+    throw new IsaacError(
+      "bad_input",
+      "the schema is no JSON: it holds itself as an object, or a value that JSON lacks",
+      {
+        cause,
+      },
+    )
   }
 }

@@ -12,6 +12,9 @@ export type {
   Timings,
   Usage,
 } from "./answer"
+/** Answers drawn on pictures. */
+export type { DrawImageOptions, DrawingFormat } from "./draw-image"
+export { drawImage } from "./draw-image-node"
 /** What callers may choose. */
 export type {
   AnnotatedImage,
@@ -50,6 +53,8 @@ export type {
   GenerationOptions,
   GenerationReport,
 } from "./generate/generation"
+/** What a schema is, and what a document says. */
+export type { JsonSchema, JsonValue } from "./generate/json-grammar"
 /** What is told of single tokens. */
 export type { TokenAlternative, TokenLogprob } from "./generate/logprobs"
 export type { LogitBias } from "./generate/penalties"
@@ -74,6 +79,11 @@ export {
 } from "./message-builder"
 /** The architecture itself, in the calling thread, on a backend of your own; `isaac.model` has the same calls. */
 export { IsaacModel } from "./model"
+/** Drawings without files: on pixels, as SVG, many on one sheet. */
+export { type ContactSheetOptions, type ContactTile, contactSheet } from "./perception/contact-sheet"
+export type { DrawOptions } from "./perception/draw-layout"
+export { drawOnPixels, type RgbaImage } from "./perception/draw-raster"
+export { drawSvg, type SvgPicture, toDataUri } from "./perception/draw-svg"
 /** What an answer points at. */
 export type { PixelLeaf } from "./perception/geometry"
 /** How an answer is kept to tags that can be read. */

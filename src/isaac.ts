@@ -383,7 +383,7 @@ export class IsaacEngine implements AsyncDisposable {
     const generation = this.generate(inputs, options, session)
 
     // 3. Tokens → text, reasoning and what the text points at.
-    const writer = new AnswerWriter(inputs.images.slice(about.examples))
+    const writer = new AnswerWriter(inputs.images.slice(about.examples), { json: options.schema !== undefined })
     const logprobs: TokenLogprob[] = []
     let words = ""
     for await (const token of generation) {
@@ -412,7 +412,8 @@ export class IsaacEngine implements AsyncDisposable {
     return runs.map(({ sample, tokens, report, score }): Candidate => {
       const text = tokens.map((token) => token.text).join("")
       const logprobs = wantsLogprobs(options) ? tokens.map((token) => tokenLogprob(token, vocabulary)) : undefined
-      const answer = new AnswerWriter(inputs.images.slice(examples)).whole(text, this.info, report, logprobs)
+      const writer = new AnswerWriter(inputs.images.slice(examples), { json: options.schema !== undefined })
+      const answer = writer.whole(text, this.info, report, logprobs)
       return { ...answer, score, sample, seed: report.seed }
     })
   }

@@ -7,7 +7,7 @@ import { parse } from "./perception/tags"
 const engine = { model: "m", loadMs: 5 }
 const report = {
   ...{ stopped: null, promptTokens: 10, imageTokens: 4, reusedTokens: 0, completionTokens: 7, forcedTokens: 0 },
-  ...{ visionMs: 1, prefillMs: 2, decodeMs: 3, seed: 1, heldText: "" },
+  ...{ visionMs: 1, prefillMs: 2, decodeMs: 3, seed: 1, heldText: "", whole: true },
 }
 
 function answer(text: string, finishReason: "stop" | "length" | "abort" = "stop") {

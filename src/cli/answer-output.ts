@@ -13,9 +13,10 @@ function answerFields({ text, reasoning, points, pixels, usage, finishReason }: 
   return { text, reasoning, points, pixels, usage, finish_reason: finishReason }
 }
 
-/** What ended the answer with --stop, its tokens with --logprobs. */
-function extraFields({ stopped, logprobs }: Answer, flags: SamplingFlags): Record<string, unknown> {
+/** What a document says with --schema, what ended the answer with --stop, its tokens with --logprobs. */
+function extraFields({ stopped, logprobs, json }: Answer, flags: SamplingFlags): Record<string, unknown> {
   return {
+    ...(json !== undefined && { json }),
     ...(flags.stop && { stopped }),
     ...(logprobs && { logprobs: logprobs.map(tokenJson) }),
   }

@@ -7,6 +7,7 @@ import { answerJson, candidatesJson, candidatesText } from "./answer-output"
 import { drawAnswer } from "./draw"
 import { addEngineOptions, type EngineOptions } from "./engine-options"
 import { Interrupted, UsageError } from "./failure"
+import { addGuidedOptions, type GuidedFlags, guidedOf } from "./guided-options"
 import { fileEnding, wholeNumber } from "./option-values"
 import { readPictures } from "./pictures"
 import { ProgressLine } from "./progress"
@@ -14,7 +15,7 @@ import { addQuestionOptions, checkQuestion, type QuestionFlags } from "./questio
 import { addSamplingOptions, type SamplingFlags, samplingOf } from "./sampling-options"
 import type { Terminal } from "./terminal"
 
-interface AskFlags extends EngineOptions, QuestionFlags, SamplingFlags {
+interface AskFlags extends EngineOptions, QuestionFlags, SamplingFlags, GuidedFlags {
   readonly n: number
   readonly json?: true
   readonly draw?: string
@@ -26,7 +27,7 @@ export function addAsk(program: Command, terminal: Terminal): void {
     .description("ask about pictures; with a question alone, answer from text")
     .usage('[options] [IMAGE…] "QUESTION"')
     .argument("<picture-or-question...>", "files, URLs, data URIs or - (standard input), then the question")
-  addSamplingOptions(addQuestionOptions(addEngineOptions(command)))
+  addGuidedOptions(addSamplingOptions(addQuestionOptions(addEngineOptions(command))))
     .option("--n <n>", "draw n answers, the likeliest first (at temperature 1 unless told)", wholeNumber(1), 1)
     .option("--json", "one line of JSON instead of the text")
     .option("--draw <file>", "write the picture with what was pointed at", fileEnding(".png", ".svg"))
@@ -41,6 +42,7 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
   }
   checkQuestion(question, names.length)
   checkSampling(flags)
+  const guided = guidedOf(flags)
   if (names.filter((name) => name === "-").length > 1) throw new UsageError("standard input (-) holds one picture only")
   if (flags.draw !== undefined && names.length === 0) throw new UsageError("--draw needs a picture to draw on")
 
@@ -63,7 +65,7 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
     try {
       if (images.length > 0) progress.show("looking at the picture")
       const { expect, truncate } = flags
-      const options = { expect, truncate, ...samplingOf(flags), signal }
+      const options = { expect, truncate, ...guided, ...samplingOf(flags), signal }
       if (flags.n > 1) {
         const candidates = await isaac.candidates(images, question, { ...options, n: flags.n })
         progress.clear()

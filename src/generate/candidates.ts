@@ -204,6 +204,7 @@ function runOf(
   const report = {
     ...{ ...shared, finishReason, stopped, completionTokens: tokens.length, decodeMs, seed, heldText: "" },
     forcedTokens: continuation.forcedTokens,
+    whole: continuation.whole,
   }
   const score = tokens.reduce((sum, { logprob }) => sum + logprob!, 0) / tokens.length
   return { sample, tokens, report, score }

@@ -104,9 +104,10 @@ export class Continuation {
     return this.#stops.hit
   }
 
-  /** Whether what the answer has so far is whole by its guide's rules; true without one. */
+  /** Whether the answer has ended as its guide's rules allow, if it has one. */
   get whole(): boolean {
-    return this.#guide?.mayEnd ?? true
+    const ended = this.finishReason === "stop" || this.finishReason === "length"
+    return ended && this.stopped === null && (this.#guide?.mayEnd ?? true)
   }
 
   /** Tokens that come next in any case: `next` gives them, the first one first, and looks at no logits for them. */

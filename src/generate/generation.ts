@@ -29,6 +29,8 @@ export interface GenerationReport {
   finishReason: FinishReason | undefined
   /** The stop text that ended it; null when something else did. */
   stopped: string | null
+  /** What was written is complete by the rules of its guide, which a stop text and an abort may prevent. */
+  whole: boolean
   readonly promptTokens: number
   readonly imageTokens: number
   /** Tokens of the prompt that the session held already. */
@@ -70,6 +72,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
     this.report = {
       finishReason: undefined,
       stopped: null,
+      whole: false,
       promptTokens: prompt.shape[1],
       imageTokens: imageTokens(prompt),
       reusedTokens: 0,
@@ -129,6 +132,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       report.forcedTokens = continuation.forcedTokens
       report.finishReason = continuation.finishReason
       report.stopped = continuation.stopped
+      report.whole = continuation.whole
       told?.({ stage: "answer", done: continuation.tokens, total: this.#maxNewTokens })
       return token
     }

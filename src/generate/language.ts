@@ -514,6 +514,45 @@ class Digits extends Language {
   }
 }
 
+export interface CustomRules {
+  readonly ends: boolean
+  /** Where the answer does not end here: what is written first, and what follows it, the shortest way. */
+  exit(): readonly [text: string, then: Language]
+  next(byte: number): Language | null
+}
+
+/** A language by its own rules; see that the same one is made once. */
+export class CustomLanguage extends Language {
+  readonly only = -1
+  readonly #rules: CustomRules
+
+  constructor(grammar: Grammar, rules: CustomRules) {
+    super(grammar)
+    this.#rules = rules
+  }
+
+  get ends(): boolean {
+    return this.#rules.ends
+  }
+
+  protected derive(byte: number): Language | null {
+    return this.#rules.next(byte)
+  }
+
+  protected measure(): number {
+    if (this.ends) return 0
+    const [text, then] = this.#rules.exit()
+    return text.length + then.shortest
+  }
+
+  leave(bytes: number[], pending: Language[]): void {
+    if (this.ends) return
+    const [text, then] = this.#rules.exit()
+    for (const character of text) bytes.push(character.charCodeAt(0))
+    pending.push(then)
+  }
+}
+
 /** Another language by its name: how one may hold itself. Nothing that refers to itself may begin with itself. */
 export class Reference extends Language {
   #target: Language | undefined

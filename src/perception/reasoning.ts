@@ -127,8 +127,15 @@ export class ReasoningStream {
   private held = ""
   private thinking = false
   private ended = false
-  private readonly text = new TrimmedText(true)
+  private readonly verbatim: boolean
+  private readonly text: TrimmedText
   private readonly reasoning = new TrimmedText(false)
+
+  /** @param verbatim only a block at the beginning counts, and runs of blanks in the text stay as they are */
+  constructor({ verbatim = false }: { readonly verbatim?: boolean } = {}) {
+    this.verbatim = verbatim
+    this.text = new TrimmedText(!verbatim)
+  }
 
   push(piece: string): ReasoningDelta {
     if (this.ended) throw new IsaacError("bad_input", "this ReasoningStream has ended; make a new one for another text")
@@ -160,6 +167,7 @@ export class ReasoningStream {
       const closing = tag[1] !== ""
       // A <think> inside of a block, and a </think> outside, are what they look like: words.
       if (closing !== this.thinking) continue
+      if (this.verbatim && !closing && !(this.text.blank && strip(complete.slice(from, tag.index)) === "")) continue
       put(tag.index)
       from = tag.index + tag[0].length
       this.thinking = !closing
@@ -182,6 +190,11 @@ class TrimmedText {
   private empty = true
 
   constructor(private readonly collapse: boolean) {}
+
+  /** Whether there was nothing but white space. */
+  get blank(): boolean {
+    return this.empty
+  }
 
   push(piece: string): string {
     let end = piece.length

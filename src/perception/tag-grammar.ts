@@ -7,7 +7,8 @@
  */
 
 import { IsaacError } from "../errors"
-import { Grammar, Language } from "../generate/language"
+import { CustomLanguage, Grammar, type Language } from "../generate/language"
+import { isLookalike, thinking } from "../generate/thinking-language"
 import { utf8Character } from "../generate/utf8-language"
 import { escapeHtml, unescapeHtml } from "./html-escape"
 import type { LeafType } from "./pointing"
@@ -112,82 +113,6 @@ export function tagLanguage({ kinds, classes, text }: Required<GuidedTags>): Lan
   return grammar.either(list, thinking(grammar, grammar.sequence(grammar.repeat(space, 0, 2), list), true))
 }
 
-/**
- * `<think>`, anything, `</think>`, and what follows.
- *
- * @param endsInside whether the answer may end while thinking
- */
-export function thinking(grammar: Grammar, then: Language, endsInside: boolean): Language {
-  return grammar.sequence(grammar.text("<think>"), thought(grammar, "", then, endsInside))
-}
-
-const END_OF_THOUGHT = "</think>"
-
-/** Inside of a <think> block, behind as much of "</think>" as `seen`. The end counts in any case, as it does for readers. */
-function thought(grammar: Grammar, seen: string, then: Language, ends: boolean): Language {
-  return grammar.once(
-    `thought ${seen} ${then.id} ${ends}`,
-    () =>
-      new Custom(grammar, {
-        ends,
-        exit: () => [END_OF_THOUGHT.slice(seen.length), then],
-        next: (byte) => {
-          if (isFold(byte, END_OF_THOUGHT.charCodeAt(seen.length))) return null
-          const character = String.fromCharCode(byte).toLowerCase()
-          if (character !== END_OF_THOUGHT[seen.length]) {
-            return thought(grammar, character === "<" ? "<" : "", then, ends)
-          }
-          const more = seen + character
-          return more === END_OF_THOUGHT ? then : thought(grammar, more, then, ends)
-        },
-      }),
-  )
-}
-
-/** Readers take "ı", "İ" for an i and the Kelvin sign for a k. No guided answer spells a tag with them. */
-function isFold(byte: number, expected: number): boolean {
-  return (byte === 0xc4 && expected === 0x69) || (byte === 0xe2 && expected === 0x6b)
-}
-
-interface CustomRules {
-  readonly ends: boolean
-  /** Where the answer does not end here: what is written first, and what follows it, the shortest way. */
-  exit(): readonly [text: string, then: Language]
-  next(byte: number): Language | null
-}
-
-/** A language by its own rules. */
-class Custom extends Language {
-  readonly only = -1
-  readonly #rules: CustomRules
-
-  constructor(grammar: Grammar, rules: CustomRules) {
-    super(grammar)
-    this.#rules = rules
-  }
-
-  get ends(): boolean {
-    return this.#rules.ends
-  }
-
-  protected derive(byte: number): Language | null {
-    return this.#rules.next(byte)
-  }
-
-  protected measure(): number {
-    if (this.ends) return 0
-    const [text, then] = this.#rules.exit()
-    return text.length + then.shortest
-  }
-
-  leave(bytes: number[], pending: Language[]): void {
-    if (this.ends) return
-    const [text, then] = this.#rules.exit()
-    for (const character of text) bytes.push(character.charCodeAt(0))
-    pending.push(then)
-  }
-}
-
 /** The tags that an answer may have. */
 class Tags {
   /** Any of them, from its "<" on. */
@@ -276,7 +201,7 @@ class Words {
     return this.#grammar.once(
       `words ${seen}`,
       () =>
-        new Custom(this.#grammar, {
+        new CustomLanguage(this.#grammar, {
           ends: true,
           exit: () => ["", this.#grammar.empty],
           next: (byte) => this.#next(seen, byte),
@@ -291,7 +216,7 @@ class Words {
     if (BEGINNINGS.has(more.toLowerCase())) return this.from(more)
     const name = seen.slice(1).toLowerCase()
     // Half a name spelled with a letter that only looks like one: readers would take it for the name.
-    if (NAMES.some((whole) => whole.startsWith(name) && isFold(byte, whole.charCodeAt(name.length)))) return null
+    if (NAMES.some((whole) => whole.startsWith(name) && isLookalike(byte, whole.charCodeAt(name.length)))) return null
     if (NAMES.includes(name)) {
       // The tag itself, when it is one; else nothing that would end its name.
       const inside = seen.slice(1) === name ? this.#tags.behind(name)?.next(byte) : undefined
