@@ -14,13 +14,18 @@ describe("the package", () => {
       "assistant",
       "box",
       "collection",
+      "contactSheet",
       "createEvent",
+      "drawImage",
+      "drawOnPixels",
+      "drawSvg",
       "image",
       "isIsaacError",
       "point",
       "polygon",
       "system",
       "text",
+      "toDataUri",
       "user",
     ])
   })

@@ -30,7 +30,13 @@ export { type MachineLimits, rooflineOf } from "./ops/roofline"
 export type { Refusal } from "./ops/select"
 export { selectBackend } from "./ops/select-node"
 export { contactSheet, drawRaster, drawSvg, toDataUri } from "./perception"
-export { encodeImage, writeFileAtomically, writeImage } from "./perception/write-image-node"
+export {
+  encodeDrawing,
+  encodeImage,
+  writeDrawing,
+  writeFileAtomically,
+  writeImage,
+} from "./perception/write-image-node"
 export {
   ChatTemplate,
   IsaacProcessor,

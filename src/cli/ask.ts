@@ -8,11 +8,12 @@ import { drawAnswer } from "./draw"
 import { addEngineOptions, type EngineOptions } from "./engine-options"
 import { Interrupted, UsageError } from "./failure"
 import { addGuidedOptions, type GuidedFlags, guidedOf } from "./guided-options"
-import { fileEnding, wholeNumber } from "./option-values"
+import { wholeNumber } from "./option-values"
 import { readPictures } from "./pictures"
 import { ProgressLine } from "./progress"
 import { addQuestionOptions, checkQuestion, type QuestionFlags } from "./question-options"
 import { addSamplingOptions, type SamplingFlags, samplingOf } from "./sampling-options"
+import { drawingEnding } from "./task-options"
 import type { Terminal } from "./terminal"
 
 interface AskFlags extends EngineOptions, QuestionFlags, SamplingFlags, GuidedFlags {
@@ -30,7 +31,7 @@ export function addAsk(program: Command, terminal: Terminal): void {
   addGuidedOptions(addSamplingOptions(addQuestionOptions(addEngineOptions(command))))
     .option("--n <n>", "draw n answers, the likeliest first (at temperature 1 unless told)", wholeNumber(1), 1)
     .option("--json", "one line of JSON instead of the text")
-    .option("--draw <file>", "write the picture with what was pointed at", fileEnding(".png", ".svg"))
+    .option("--draw <file>", "write the picture with what was pointed at", drawingEnding)
     .action((operands: string[], flags: AskFlags) => ask(operands, flags, terminal))
 }
 

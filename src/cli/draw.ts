@@ -1,29 +1,13 @@
-/** `--draw`: the picture with what the answer points at, as PNG or SVG. */
+/** `--draw`: the picture with what the answer points at. */
 
 import type { Answer } from "../index"
-import {
-  drawRaster,
-  drawSvg,
-  encodeImage,
-  type RgbImage,
-  toDataUri,
-  writeFileAtomically,
-  writeImage,
-} from "../internal"
+import { type RgbImage, writeDrawing } from "../internal"
 
 /**
  * Write the picture that the answer points into (the first one when it points nowhere); the ending of `file` chooses
- * the form. Throws io.
+ * the form: .png, .jpg, .jpeg, .webp or .svg. Throws io.
  */
 export async function drawAnswer(file: string, { pixels }: Answer, pictures: readonly RgbImage[]): Promise<void> {
   const image = pixels[0]?.image ?? 0
-  const picture = pictures[image]
-  if (!file.toLowerCase().endsWith(".svg")) {
-    await writeImage(file, drawRaster(picture, pixels, { image }))
-    return
-  }
-  // The picture as decoded, upright: viewers disagree about the EXIF orientation of an embedded original.
-  const bytes = await encodeImage(drawRaster(picture, [], { minSide: 0 }), "png")
-  const { width, height } = picture
-  await writeFileAtomically(file, drawSvg({ width, height, href: toDataUri(bytes) }, pixels, { image }))
+  await writeDrawing(file, pictures[image], pixels, { image })
 }

@@ -5,7 +5,11 @@ import { rename, rm, writeFile } from "node:fs/promises"
 import { basename, dirname, extname, join } from "node:path"
 import sharp from "sharp"
 import { IsaacError } from "../errors"
-import type { RgbaImage } from "./draw-raster"
+import type { RgbImage } from "../processor/rgb-image"
+import type { DrawOptions } from "./draw-layout"
+import { drawRaster, type RgbaImage } from "./draw-raster"
+import { drawSvg, toDataUri } from "./draw-svg"
+import type { PixelLeaf } from "./geometry"
 
 /** By file ending. */
 const FORMATS = { ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp" } as const
@@ -35,17 +39,47 @@ export async function encodeImage({ width, height, data }: RgbaImage, format: Im
   })
 }
 
+/** The bytes of a file with the picture and what was found in it; as SVG, the picture is in it as a PNG. */
+export async function encodeDrawing(
+  picture: RgbImage,
+  leaves: readonly PixelLeaf[],
+  format: ImageFormat | "svg",
+  options: DrawOptions = {},
+): Promise<Uint8Array> {
+  if (format !== "svg") return encodeImage(drawRaster(picture, leaves, options), format)
+  // The picture as decoded, upright: viewers disagree about the EXIF orientation of an embedded original.
+  const href = toDataUri(await encodeImage(drawRaster(picture, [], { minSide: 0 }), "png"))
+  const { width, height } = picture
+  return new TextEncoder().encode(drawSvg({ width, height, href }, leaves, options))
+}
+
 /**
  * Writes a picture; the ending of `path` names the format (.png, .jpg, .jpeg, .webp).
  *
  * @throws IsaacError `bad_input` for another ending, `io` for a disk error; the old file then stays as it was
  */
 export async function writeImage(path: string, image: RgbaImage): Promise<void> {
-  const format = FORMATS[extname(path).toLowerCase() as keyof typeof FORMATS]
-  if (!format) {
-    throw new IsaacError("bad_input", `${path} has none of the endings ${Object.keys(FORMATS).join(", ")}`)
-  }
-  await writeFileAtomically(path, await encodeImage(image, format))
+  await writeFileAtomically(path, await encodeImage(image, formatOf(path, FORMATS)))
+}
+
+/**
+ * Writes a picture with what was found in it; the ending of `path` names the format (.png, .jpg, .jpeg, .webp, .svg).
+ * Throws like `writeImage`.
+ */
+export async function writeDrawing(
+  path: string,
+  picture: RgbImage,
+  leaves: readonly PixelLeaf[],
+  options: DrawOptions = {},
+): Promise<void> {
+  const format = formatOf(path, { ...FORMATS, ".svg": "svg" })
+  await writeFileAtomically(path, await encodeDrawing(picture, leaves, format, options))
+}
+
+function formatOf<F extends string>(path: string, formats: Readonly<Record<string, F>>): F {
+  const ending = extname(path).toLowerCase()
+  if (Object.hasOwn(formats, ending)) return formats[ending]
+  throw new IsaacError("bad_input", `${path} has none of the endings ${Object.keys(formats).join(", ")}`)
 }
 
 /**

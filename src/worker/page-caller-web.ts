@@ -84,7 +84,8 @@ async function prepare<T>(input: T): Promise<Prepared<T>> {
   }
 }
 
-async function prepareImage(image: ImageInput): Promise<ImageInput> {
+/** An image as a worker can read it. A bitmap that was made for it is the caller's to close. */
+export async function prepareImage(image: ImageInput): Promise<ImageInput> {
   if (typeof image === "string") return URL.canParse(image, pageAddress()) ? new URL(image, pageAddress()).href : image
   if (!isDrawable(image)) return image
   try {
