@@ -1,4 +1,4 @@
-// How long the first word of an answer takes: in the first turn about a picture, in the second, in a fork, and after a
+// How long the first token of an answer takes: in the first turn about a picture, in the second, in a fork, and after a
 // session was saved and restored; of the first and later questions to a view, which knows nothing of earlier ones.
 // Medians, on isaac-tiny unless a model is named; npm run build first.
 //
@@ -32,19 +32,21 @@ async function photograph(seed) {
   return new Uint8Array(await sharp(Buffer.from(svg)).jpeg().toBuffer())
 }
 
-/** Milliseconds to the first piece of text, and the whole answer. */
-async function first(session, images, question) {
-  return timed(() => session.ask(images, question, { maxNewTokens: 60 }))
-}
-
+/** Milliseconds to the first token, and the whole answer. */
 async function timed(ask) {
   const start = performance.now()
   let ms
-  const running = ask()
-  for await (const { type } of running) if (type !== "final") ms ??= performance.now() - start
-  return { ms, answer: await running }
+  const onProgress = ({ stage }) => {
+    if (stage === "answer") ms ??= performance.now() - start
+  }
+  const answer = await ask(onProgress)
+  return { ms, answer }
 }
 
+const first = (session, images, question) =>
+  timed((onProgress) => session.ask(images, question, { maxNewTokens: 60, onProgress }))
+
+const brief = { maxNewTokens: 12 }
 const times = {}
 const note = (name, ms) => {
   times[name] ??= []
@@ -66,12 +68,20 @@ for (let round = 0; round < Number(values.rounds) + 1; round++) {
 
   const shown = await photograph(1000 + round)
   const view = isaac.view(shown)
-  const options = { maxNewTokens: 4 }
-  count("view, question 1", (await timed(() => view.ask("Describe the image.", options))).ms)
-  count("view, question 2", (await timed(() => view.ask("How many circles are there?", options))).ms)
-  count("view, first with another hint", (await timed(() => view.count("circles", options))).ms)
-  count("view, next with that hint", (await timed(() => view.count("squares", options))).ms)
-  count("alone, same picture", (await timed(() => isaac.ask(shown, "Is there a ring?", options))).ms)
+  count("view, question 1", (await timed((onProgress) => view.ask("Describe the image.", { ...brief, onProgress }))).ms)
+  count(
+    "view, question 2",
+    (await timed((onProgress) => view.ask("How many circles are there?", { ...brief, onProgress }))).ms,
+  )
+  count(
+    "view, first with another hint",
+    (await timed((onProgress) => view.count("circles", { ...brief, onProgress }))).ms,
+  )
+  count("view, next with that hint", (await timed((onProgress) => view.count("squares", { ...brief, onProgress }))).ms)
+  count(
+    "alone, same picture",
+    (await timed((onProgress) => isaac.ask(shown, "Is there a ring?", { ...brief, onProgress }))).ms,
+  )
   await view.dispose()
 
   const path = join(folder, "session")
