@@ -56,11 +56,11 @@ export interface Drawing {
 }
 
 /** In units. Text is set in cells of 6 × 9 dots (see label-font.ts), a dot being DOT units. */
-export const LINE_WIDTH = 3.5
+export const LINE_WIDTH = 3
 /** Around every line: white, then black. Whatever the picture is like there, one of the two stands out. */
-export const WHITE_RIM = 0.75
+export const WHITE_RIM = 1.25
 export const BLACK_RIM = 1.25
-export const RIM_OPACITY = 0.75
+export const RIM_OPACITY = 0.9
 export const POINT_RADIUS = 6
 export const EXPECTED_WIDTH = 2
 export const EXPECTED_RIM = 1
