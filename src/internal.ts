@@ -6,6 +6,29 @@
 export { CONVERTED_TYPES, type ConvertModelOptions, type ConvertReport, convertModel } from "./convert-node"
 export { loadEngine, nodePlatform, openModel } from "./engine-node"
 export { IsaacError, isIsaacError, plainText } from "./errors"
+export {
+  type Answered,
+  type Asked,
+  type AskingOptions,
+  checkTasks,
+  type Dataset,
+  type DatasetImage,
+  EVAL_TASKS,
+  type EvalCase,
+  type EvalReport,
+  type EvalTask,
+  type Evaluation,
+  leafConfidences,
+  type Prediction,
+  type Predictions,
+  questionsAbout,
+  readDataset,
+  readPredictions,
+  reportMarkdown,
+  reportText,
+  scoreDataset,
+  tasksOf,
+} from "./evaluate"
 export { Generation, type GenerationReport, type Vocabulary } from "./generate/generation"
 export { Sampler, type SamplingOptions } from "./generate/sampler"
 export { LARGEST_CHUNK, Session } from "./generate/session"

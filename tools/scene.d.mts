@@ -3,7 +3,7 @@
 export interface Scene {
   readonly image: { readonly width: number; readonly height: number; readonly data: Uint8Array }
   readonly objects: readonly { readonly name: string; readonly corners: readonly (readonly [number, number])[] }[]
-  readonly text: string | undefined
+  readonly text: { readonly text: string } | undefined
 }
 
 export function drawScene(seed: number, glyphDot: (character: string, column: number, row: number) => 0 | 1): Scene

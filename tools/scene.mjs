@@ -102,7 +102,7 @@ export function plural(name) {
  * One scene: 1 … 6 shapes that do not touch, and sometimes a line of text.
  *
  * @param glyphDot (character, column, row) → 1 where a font of 5 × 7 dots has one: src/perception/label-font.ts
- * @returns {image: {width, height, data}, objects: [{colour, shape, name, corners}], text}, corners in pixels
+ * @returns {image: {width, height, data}, objects: [{colour, shape, name, corners}], text?: {text, place}}, in pixels
  */
 export function drawScene(seed, glyphDot) {
   const choose = random(seed)
@@ -117,6 +117,7 @@ export function drawScene(seed, glyphDot) {
   const isFree = (box) =>
     taken.every((o) => box[0] > o[2] + 4 || box[2] < o[0] - 4 || box[1] > o[3] + 4 || box[3] < o[1] - 4)
   let text
+  let place
   if (choose(5) < 2) {
     text = chooseText(choose)
     const scale = 2 + choose(3)
@@ -124,6 +125,7 @@ export function drawScene(seed, glyphDot) {
     if (w < width - 8 && h < height / 3) {
       const [x, y] = [4 + choose(width - w - 8), 4 + choose(height - h - 8)]
       taken.push([x, y, x + w, y + h])
+      place = [x, y, x + w, y + h]
       paintText(image, text, x, y, scale, COLOURS[seen[choose(seen.length)]], glyphDot)
     } else {
       text = undefined
@@ -153,7 +155,7 @@ export function drawScene(seed, glyphDot) {
     paintShape(image, corners, shade, { x, y, radius: half * (SHAPES[shape].hole ?? 0) })
     objects.push({ colour: kind, shape, name: `${kind} ${shape}`, corners })
   }
-  return { image, objects, text }
+  return { image, objects, text: text && { text, place } }
 }
 
 function contrast(a, b) {
@@ -253,13 +255,24 @@ export function datasetOf(scenes, seeds, fileOf) {
         iscrowd: 0,
       })
     }
-    if (text !== undefined) add({ image_id, text })
+    if (text !== undefined) {
+      const [left, top, right, bottom] = text.place
+      const [width, height] = [right - left, bottom - top]
+      add({
+        image_id,
+        category_id: NAMES.length + 1,
+        bbox: [left, top, width, height],
+        area: width * height,
+        iscrowd: 0,
+      })
+      add({ image_id, text: text.text })
+    }
     for (const question of questionsAbout(objects, image, random(seeds[i] + 0x5eed))) add({ image_id, ...question })
   }
   return {
     info: { description: "Drawn scenes of shapes and short texts, made by tools/draw-scenes.mjs of isaac-vlm" },
     images: scenes.map(({ image: { width, height } }, i) => ({ id: i + 1, file_name: fileOf(i), width, height })),
-    categories: NAMES.map((name, i) => ({ id: i + 1, name })),
+    categories: [...NAMES, "text"].map((name, i) => ({ id: i + 1, name })),
     annotations,
   }
 }

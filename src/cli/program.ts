@@ -11,6 +11,7 @@ import { addConvert } from "./convert"
 import { addCount } from "./count"
 import { addDetect } from "./detect"
 import { addDoctor } from "./doctor"
+import { addEval } from "./eval"
 import { EXIT, reportFailure } from "./failure"
 import { addInspect } from "./inspect"
 import { addOcr } from "./ocr"
@@ -48,6 +49,7 @@ function createProgram(terminal: Terminal): Command {
   addCount(program, terminal)
   addPoint(program, terminal)
   addChat(program, terminal)
+  addEval(program, terminal)
   addScore(program, terminal)
   addTrace(program, terminal)
   addInspect(program, terminal)

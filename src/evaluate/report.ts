@@ -95,6 +95,9 @@ function tables({ detect, point, count, vqa, ocr }: TaskReports): { title: strin
       title: "Detection",
       rows: [
         ["mAP@[.5:.95]", number(coco.ap), `each box ranked by ${ranks}`],
+        ...(detect.apByOrder === null
+          ? []
+          : [["mAP by order", number(detect.apByOrder), "each box ranked by its place in the answer"] as const]),
         ["AP50", number(coco.ap50)],
         ["AP75", number(coco.ap75)],
         [

@@ -20,6 +20,8 @@ export interface DetectReport {
   readonly coco: DetectionScores
   /** What ranked the boxes: the model's confidence, their order in the answer, or scores that were given. */
   readonly ranking: "confidence" | "order" | "given"
+  /** mAP when the boxes are ranked by their place in the answer instead; null where that was the ranking, or unknown. */
+  readonly apByOrder: number | null
   /** At IoU 0.5, without ranking; found boxes whose name is no category are wrong. */
   readonly matches: MatchScores
   /** How the names of found boxes were understood; of what stands for no category the most frequent ones. */
@@ -124,6 +126,8 @@ function detectReport(
   )
   const truths: TrueBox[] = []
   const found: FoundBox[] = []
+  /** Of `found`, by their place in the answer. */
+  const orders: number[] = []
   let given = false
   for (const [image, { boxes = [] }] of predictions) {
     truths.push(...image.objects.map((object) => ({ image: image.id, ...object })))
@@ -142,7 +146,8 @@ function detectReport(
         how[match.how]++
         if (category === null) unmatched.set(leaf.mention, (unmatched.get(leaf.mention) ?? 0) + 1)
       }
-      const score = ranked ? (answer.confidences?.[i] ?? 0) : 1 / (1 + i)
+      orders.push(1 / (1 + i))
+      const score = ranked ? (answer.confidences?.[i] ?? 0) : orders[orders.length - 1]
       found.push({ image: image.id, category: category ?? UNKNOWN, box: boxOf(leaf), score })
     }
   }
@@ -160,12 +165,19 @@ function detectReport(
       foundLeaves: leaves,
     })
   }
+  const ranking = given ? "given" : ranked ? "confidence" : "order"
+  const byOrder = () =>
+    detectionScores(
+      truths,
+      found.map((box, i) => ({ ...box, score: orders[i] })),
+    ).ap
   return {
+    ranking,
+    apByOrder: ranking === "confidence" ? byOrder() : null,
     coco: {
       ...coco,
       categories: coco.categories.map((one) => ({ ...one, category: dataset.categories[one.category as number].name })),
     },
-    ranking: given ? "given" : ranked ? "confidence" : "order",
     matches: matchScores(matches),
     names: {
       ...how,
