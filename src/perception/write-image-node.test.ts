@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { decodeImage } from "../processor/decode-image-node"
 import type { RgbaImage } from "./draw-raster"
-import { encodeImage, writeFileAtomically, writeImage } from "./write-image-node"
+import { encodeImage, writeDrawing, writeFileAtomically, writeImage } from "./write-image-node"
 
 const image: RgbaImage = { width: 16, height: 8, data: new Uint8ClampedArray(16 * 8 * 4) }
 for (let i = 0; i < image.data.length; i++) image.data[i] = i % 4 === 3 ? 255 : (i * 2) % 256
@@ -40,6 +40,19 @@ describe("writeImage", () => {
   it("refuses other endings and pixels that do not fit the size", async () => {
     await expect(writeImage(join(folder, "a.bmp"), image)).rejects.toMatchObject({ code: "bad_input" })
     await expect(encodeImage({ ...image, width: 15 }, "png")).rejects.toMatchObject({ code: "bad_input" })
+  })
+
+  it("writes drawings, as SVG too", async () => {
+    const picture = { width: 4, height: 2, data: new Uint8Array(24) }
+    const point = { type: "point" as const, x: 2, y: 1, mention: "dot", t: null, image: 0 }
+    await writeDrawing(join(folder, "d.svg"), picture, [point])
+    expect(await readFile(join(folder, "d.svg"), "utf8")).toContain(">dot</text>")
+    await writeDrawing(join(folder, "d.JPG"), picture, [point])
+    expect(await decodeImage(await readFile(join(folder, "d.JPG")), "d")).toMatchObject({ width: 640, height: 320 })
+    await expect(writeDrawing(join(folder, "d.gif"), picture, [])).rejects.toMatchObject({
+      code: "bad_input",
+      message: expect.stringContaining(".svg"),
+    })
   })
 
   it("reports disk errors as io, and leaves neither half a file nor a lost one", async () => {
