@@ -64,7 +64,7 @@ export class Conversation implements AsyncDisposable {
         this.#messages = [...turn.messages, { role: "assistant", content: words }]
         this.#images = turn.pictures
       }
-      yield* this.#engine.answer(turn, options, this.#session, { task: task.task, remember })
+      yield* this.#engine.answer(turn, options, this.#session, remember)
     } finally {
       this.#asking = false
     }
@@ -75,8 +75,10 @@ export class Conversation implements AsyncDisposable {
     const source = unreadPictures(this.#engine, images)
     const { messages, pictures } = await turnOf(this.#engine, source, task, options)
     return {
+      task,
       messages: [...this.#messages, ...messages.map((message) => shiftImages(message, this.#images.length))],
       pictures: [...this.#images, ...pictures],
+      uncounted: 0, // those of examples are pictures of the conversation like all others
     }
   }
 

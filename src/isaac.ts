@@ -33,7 +33,7 @@ import { Guides, textIds } from "./guides"
 import { IsaacModel, type MemoryPlan, type PlanOptions } from "./model"
 import { type ModelFingerprint, ObservedCheckpoint } from "./model/fingerprint"
 import { type Backend, isPacked, type StoredType } from "./ops/backend"
-import { PROMPT_PROFILE_FILE, type PromptProfile, promptProfileOf, type Task } from "./perception"
+import { PROMPT_PROFILE_FILE, type PromptProfile, promptProfileOf, type Task, taskGuide } from "./perception"
 import { PictureView } from "./picture-view"
 import {
   ChatTemplate,
@@ -361,29 +361,25 @@ export class IsaacEngine implements AsyncDisposable {
   /**
    * The way of every answer: messages and pictures in, events out.
    *
-   * @param about.task what the answer is made of in the end. Default "ask"
-   * @param about.examples so many of the first pictures are not the caller's own, who counts without them
-   * @param about.remember gets the model's own words, reasoning included, for the next turn: before the final event,
-   *   unless the answer was aborted
+   * @param remember gets the model's own words, reasoning included, for the next turn: before the final event, unless
+   *   the answer was aborted
    */
   async *answer(
     turn: Turn,
     options: AskOptions,
     session: Session,
-    about: {
-      readonly task?: Task["task"]
-      readonly examples?: number
-      readonly remember?: (words: string) => void
-    } = {},
+    remember?: (words: string) => void,
   ): AsyncGenerator<AnswerEvent, void> {
+    const { task, uncounted } = turn
     // 1. Messages and pictures → a stream of text and patches.
     const inputs = await this.#prompt(turn, options)
 
     // 2. Embed, decode, sample: one token after another.
-    const generation = this.generate(inputs, options, session)
+    const guided = taskGuide(this.profile, task, options)
+    const generation = this.generate(inputs, { ...options, guided }, session)
 
     // 3. Tokens → text, reasoning and what the text points at.
-    const writer = new AnswerWriter(inputs.images.slice(about.examples), { json: options.schema !== undefined })
+    const writer = new AnswerWriter(inputs.images.slice(uncounted), { json: options.schema !== undefined })
     const logprobs: TokenLogprob[] = []
     let words = ""
     for await (const token of generation) {
@@ -395,24 +391,25 @@ export class IsaacEngine implements AsyncDisposable {
 
     // 4. The whole answer.
     if (generation.report.finishReason !== "abort") {
-      about.remember?.(words)
+      remember?.(words)
     }
     for (const event of writer.end(this.info, generation.report, wantsLogprobs(options) ? logprobs : undefined)) {
-      yield event.type === "final" ? { type: "final", answer: answerOf(about.task ?? "ask", event.answer) } : event
+      yield event.type === "final" ? { type: "final", answer: answerOf(task.task, event.answer) } : event
     }
   }
 
   /** The same for several answers, which are ranked. Throws bad_input, too_long, out_of_memory, aborted. */
-  async answers(turn: Turn, options: CandidatesOptions, session: Session, examples = 0): Promise<readonly Candidate[]> {
+  async answers(turn: Turn, options: CandidatesOptions, session: Session): Promise<readonly Candidate[]> {
     const { vocabulary } = this.#parts
     const inputs = await this.#prompt(turn, options)
     const temperature = options.temperature ?? 1
-    const setup: CandidatesSetup = { ...this.#setup(options), temperature, n: options.n }
+    const guided = taskGuide(this.profile, turn.task, options)
+    const setup: CandidatesSetup = { ...this.#setup({ ...options, guided }), temperature, n: options.n }
     const runs = await drawCandidates(session, inputs.tensorStream, setup)
     return runs.map(({ sample, tokens, report, score }): Candidate => {
       const text = tokens.map((token) => token.text).join("")
       const logprobs = wantsLogprobs(options) ? tokens.map((token) => tokenLogprob(token, vocabulary)) : undefined
-      const writer = new AnswerWriter(inputs.images.slice(examples), { json: options.schema !== undefined })
+      const writer = new AnswerWriter(inputs.images.slice(turn.uncounted), { json: options.schema !== undefined })
       const answer = writer.whole(text, this.info, report, logprobs)
       return { ...answer, score, sample, seed: report.seed }
     })

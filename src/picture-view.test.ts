@@ -77,6 +77,16 @@ describe("the tasks", () => {
     expect(both.usage.completion_tokens).toBe(star.usage.completion_tokens + cross.usage.completion_tokens)
   })
 
+  it("are guided to the kind and the classes that they ask for", async () => {
+    const classes = ["circles", "squares"]
+    const mentions = async (options?: AskOptions) =>
+      (await respond(1, { task: "detect", classes }, options)).points.map(({ mention }) => mention)
+    expect(new Set(await mentions())).toEqual(new Set(["circle", "square"]))
+    expect(new Set(await mentions({ guided: true }))).toEqual(new Set(classes))
+    const pointed = await respond(2, { task: "point", objects: "squares" }, { guided: true })
+    expect(pointed.text).toBe((await respond(2, { task: "point", objects: "squares" })).text)
+  })
+
   it("take examples, whose pictures are nobody's business", async () => {
     const { width, height, objects } = samples[4]
     const annotations = objects.map(({ name, box: [x1, y1, x2, y2] }) => ({

@@ -62,7 +62,7 @@ export class PictureView implements AsyncDisposable {
   async *#respond(task: Task, options: AskOptions): AsyncGenerator<AnswerEvent, void> {
     const { turn, session, release } = await this.#next(task, options)
     try {
-      yield* this.#engine.answer(turn, options, session, { task: task.task, examples: options.examples?.length })
+      yield* this.#engine.answer(turn, options, session)
     } finally {
       await release()
     }
@@ -72,7 +72,7 @@ export class PictureView implements AsyncDisposable {
   async candidates(question: string, options: CandidatesOptions): Promise<readonly Candidate[]> {
     const { turn, session, release } = await this.#next({ task: "ask", question }, options)
     try {
-      return await this.#engine.answers(turn, options, session, options.examples?.length)
+      return await this.#engine.answers(turn, options, session)
     } finally {
       await release()
     }

@@ -9,10 +9,13 @@ import { type Example, type Task, taskMessages } from "./perception"
 import { annotationText } from "./perception/annotations"
 import type { Message } from "./processor"
 
-/** What is asked, and about what: the examples' pictures come first. */
+/** What is asked, and about what. */
 export interface Turn {
+  readonly task: Task
   readonly messages: readonly Message[]
   readonly pictures: readonly Picture[]
+  /** So many of the first pictures are not the reader's, who counts without them: they belong to examples. */
+  readonly uncounted: number
 }
 
 /** The pictures that the question is about, not read yet. */
@@ -48,7 +51,8 @@ export async function turnOf(
   const pictures = [...answered.map(({ picture }) => picture), ...(await source.read(signal))]
 
   // 3. The words around them.
-  return { messages: taskMessages(engine.profile, task, { images, examples: answered }, options), pictures }
+  const messages = taskMessages(engine.profile, task, { images, examples: answered }, options)
+  return { task, messages, pictures, uncounted: examples.length }
 }
 
 /** The pictures of a call, read when they are asked for. Throws bad_input for what is no array. */

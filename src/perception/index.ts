@@ -26,5 +26,6 @@ export {
   type OcrFormat,
   type Task,
   type TaskOptions,
+  taskGuide,
   taskMessages,
 } from "./tasks"

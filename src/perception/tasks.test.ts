@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import type { Message } from "../processor/messages"
 import { HINTS, PROMPT_NAMES, PUBLISHED_PROFILE } from "./prompt-profile"
 import { parse } from "./tags"
-import { countOf, type Task, type TaskOptions, taskMessages, wordsOf } from "./tasks"
+import { countOf, type Task, type TaskOptions, taskGuide, taskMessages, wordsOf } from "./tasks"
 
 /** One turn a line: `user: <image>What?` */
 function written(messages: readonly Message[]): string[] {
@@ -94,6 +94,28 @@ describe("a task", () => {
         expect.objectContaining({ code: "bad_input" }),
       )
     }
+  })
+})
+
+describe("guided", () => {
+  const guide = (task: Task, options: Parameters<typeof taskGuide>[2]) => taskGuide(PUBLISHED_PROFILE, task, options)
+
+  it("means the kind and the classes that are asked for", () => {
+    expect(guide({ task: "detect", classes: ["cat"] }, { guided: true })).toEqual({ kinds: ["box"], classes: ["cat"] })
+    expect(guide({ task: "detect" }, { guided: true, expect: "polygon" })).toEqual({ kinds: ["polygon"] })
+    expect(guide({ task: "count", objects: "cats" }, { guided: true, reasoning: true })).toEqual({ kinds: ["point"] })
+    expect(guide({ task: "ask", question: "Where?" }, { guided: true, expect: "point" })).toEqual({ kinds: ["point"] })
+    expect(guide({ task: "ask", question: "Where?" }, { guided: true })).toEqual({})
+    expect(guide({ task: "caption" }, { guided: true, expect: "text" })).toEqual({})
+    const messages: Message[] = [{ role: "user", content: "Where?" }]
+    expect(guide({ task: "messages", messages }, { guided: true, expect: "box" })).toEqual({ kinds: ["box"] })
+  })
+
+  it("in detail stays as it is", () => {
+    const guided = { classes: ["dog"], text: false }
+    expect(guide({ task: "detect", classes: ["cat"] }, { guided })).toBe(guided)
+    expect(guide({ task: "detect", classes: ["cat"] }, { guided: false })).toBe(false)
+    expect(guide({ task: "detect", classes: ["cat"] }, {})).toBeUndefined()
   })
 })
 

@@ -7,7 +7,7 @@
 
 import { IsaacError, shown } from "../errors"
 import type { Message } from "../processor/messages"
-import type { Leaf } from "./pointing"
+import type { Leaf, LeafType } from "./pointing"
 import {
   buildMessages,
   type Example,
@@ -19,6 +19,7 @@ import {
   type PromptText,
   readyPrompt,
 } from "./prompt-profile"
+import type { GuidedOption } from "./tag-grammar"
 import { parse } from "./tags"
 
 /** What kind of answer is wanted: it becomes a <hint> in the prompt. "text" asks for none. */
@@ -58,6 +59,7 @@ const EXPECT_HINTS: Readonly<Record<Expect, readonly Hint[]>> = {
   box: ["BOX"],
   polygon: ["POLYGON"],
 }
+const KIND_OF_HINT: Partial<Record<Hint, LeafType>> = { POINT: "point", BOX: "box", POLYGON: "polygon" }
 const CAPTIONS: Readonly<Record<CaptionStyle, PromptName>> = { concise: "caption", detailed: "captionDetailed" }
 const OCR: Readonly<Record<OcrFormat, PromptName>> = { text: "ocr", markdown: "ocrMarkdown", html: "ocrHtml" }
 
@@ -130,6 +132,22 @@ function promptText(profile: PromptProfile, task: Exclude<Task, { task: "message
 function hintsOf(usual: readonly Hint[], { expect, reasoning, focus }: TaskOptions): Hint[] {
   const hints = expect === undefined ? usual : chosen("expect", expect, EXPECT_HINTS)
   return [...hints, ...(reasoning ? (["THINK"] as const) : []), ...(focus ? (["FOCUS"] as const) : [])]
+}
+
+/**
+ * `guided: true` of a task says more than well-formed tags: those of the kind that is hinted at, and of detected classes.
+ * What a caller says in detail stays as it is.
+ */
+export function taskGuide(
+  profile: PromptProfile,
+  task: Task,
+  { guided, ...options }: TaskOptions & { readonly guided?: GuidedOption },
+): GuidedOption | undefined {
+  if (guided !== true) return guided
+  const usual = task.task === "messages" ? [] : promptText(profile, task).hints
+  const kinds = hintsOf(usual, options).flatMap((hint) => KIND_OF_HINT[hint] ?? [])
+  const classes = task.task === "detect" ? task.classes : undefined
+  return { ...(kinds.length > 0 && { kinds }), ...(classes && { classes }) }
 }
 
 /** One of the choices that there are, or what it stands for. Throws bad_input, naming them. */
