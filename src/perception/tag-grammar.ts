@@ -89,6 +89,12 @@ function checkClasses(classes: unknown): readonly string[] {
         `guided.classes has ${shortly(name)}: names must not hold line breaks, control characters or half characters`,
       )
     }
+    if (/^\s|\s$|[ \t]{2}/.test(name)) {
+      throw new IsaacError(
+        "bad_input",
+        `guided.classes has ${shortly(name)}: blanks at the ends and several in a row would not be read back; leave them out`,
+      )
+    }
   }
   return [...new Set<string>(classes)]
 }
