@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { BatchFile } from "../src/cli/batch-file"
 import { listImages } from "../src/cli/batch-images"
 import { BatchProgress } from "../src/cli/batch-progress"
+import { drawSheets } from "../src/cli/batch-sheet"
 import { ProgressLine } from "../src/cli/progress"
 import { IsaacError } from "../src/errors"
 import { buildPackage } from "./built-package"
@@ -135,8 +136,8 @@ describe("which pictures", () => {
     ])
   })
 
-  it("where drawings go is not looked into", async () => {
-    expect(await names([folder], { recursive: true, drawings: join(folder, "sub") })).toHaveLength(4)
+  it("what was drawn is left out", async () => {
+    expect(await names([folder], { recursive: true, drawn: (path) => path.includes("/sub/") })).toHaveLength(4)
   })
 
   it("none is an error, and says what was looked for", async () => {
@@ -401,6 +402,66 @@ describe("a batch", () => {
     await writeFile(join(folder, "full"), "")
     const { code, err } = await runCommand(["detect", folder, "--draw-dir", join(folder, "full")])
     expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining("full cannot be made") })
+  })
+
+  it("ask puts its question to each picture of a folder", async () => {
+    const asked = vi.spyOn(await theModel(), "ask")
+    const { code, out } = await runCommand(["ask", folder, "What is this?", "--max-new-tokens", "6"])
+    expect(code).toBe(1)
+    expect(
+      out
+        .trim()
+        .split("\n")
+        .map((line) => relative(folder, JSON.parse(line).image)),
+    ).toEqual(["a.png", "b.png", "c.png"])
+    expect(asked.mock.calls.map(([images, question]) => [(images as unknown[]).length, question])).toEqual([
+      [1, "What is this?"],
+      [1, "What is this?"],
+    ])
+    const usage = await runCommand(["ask", folder, "What?", "--n", "2"])
+    expect(usage).toMatchObject({ code: 2, err: expect.stringContaining("--n is for one question") })
+  })
+
+  it("--sheet shows the answers of this run and of those before", async () => {
+    const sheet = join(folder, "sheet.png")
+    const args = (...flags: string[]) => ["detect", folder, "--classes", "square", "--sheet", sheet, ...flags]
+    const size = async (file = sheet) => {
+      const { width, height } = await sharp(file).metadata()
+      return [width, height]
+    }
+    expect(await runCommand(args())).toMatchObject({ code: 1 })
+    const two = await size()
+    expect(two[0]).toBeGreaterThan(2 * 320)
+    await rm(join(folder, "b.png"))
+    await runCommand(args("--out", out()))
+    await files({ "d.png": await picture(4) })
+    expect(await runCommand(args("--out", out()))).toMatchObject({ code: 0 })
+    expect((await size())[1]).toBeGreaterThan(two[1]! + 300) // a second row; the sheet itself was not asked about
+    await rm(sheet)
+    await rm(join(folder, "c.png")) // its answer stays, the picture is gone
+    const asked = vi.spyOn(await theModel(), "detect")
+    expect(await runCommand(args("--out", out()))).toMatchObject({ code: 0 })
+    expect(await size()).toEqual(two)
+    expect(asked).not.toHaveBeenCalled()
+  })
+
+  it("a sheet holds a hundred; then there are more", async () => {
+    const pixels = [{ type: "box", x1: 8, y1: 8, x2: 32, y2: 32, mention: "x", t: null, image: 0 }] as const
+    const entries = Array.from({ length: 101 }, (_, i) => ({ image: `${i}.png`, pixels, words: "" }))
+    const data = new Uint8Array(64 * 32 * 3).fill(200)
+    const steps: number[] = []
+    await drawSheets(join(folder, "all.png"), entries, {
+      title: "all",
+      read: async () => ({ width: 64, height: 32, data }),
+      onProgress: (done) => steps.push(done),
+      signal: new AbortController().signal,
+    })
+    const [first, second] = await Promise.all(
+      ["all.png", "all-2.png"].map((name) => sharp(join(folder, name)).metadata()),
+    )
+    expect(first.width).toBe(10 * (320 + 12) + 12)
+    expect(second.width).toBe(320 + 24)
+    expect(steps.at(-1)).toBe(100)
   })
 
   it("shows a bar where there is a terminal", async () => {

@@ -102,6 +102,9 @@ describe("what is asked", () => {
       [{ classes: ["cat", "two dogs"], expect: "polygon" }],
     ],
     ["detect", ["--reasoning", "--focus"], [{ classes: undefined, reasoning: true, focus: true }]],
+    ["detect", ["--classes", "cat", "--guided"], [{ classes: ["cat"], guided: { kinds: ["box"], classes: ["cat"] } }]],
+    ["point", ["a cat", "--guided", "--expect", "polygon"], ["a cat", { guided: { kinds: ["polygon"] } }]],
+    ["caption", ["--guided"], [{ guided: true }]],
     ["count", ["red circles", "--seed", "3", "--temperature", "1"], ["red circles", { seed: 3, temperature: 1 }]],
     ["point", ["--", "-5"], ["-5", {}]],
   ] as const)("%s %j", async (name, flags, [...request]) => {

@@ -2,8 +2,10 @@
 
 import { existsSync } from "node:fs"
 import type { Command } from "commander"
-import { Isaac } from "../index"
+import type { Answer, AskOptions } from "../index"
 import { answerJson, candidatesJson, candidatesText } from "./answer-output"
+import { runBatch } from "./batch"
+import { addBatchOptions, asksForBatch, type BatchFlags } from "./batch-options"
 import { drawAnswer } from "./draw"
 import { addEngineOptions, type EngineOptions } from "./engine-options"
 import { Interrupted, UsageError } from "./failure"
@@ -13,10 +15,11 @@ import { readPictures } from "./pictures"
 import { ProgressLine } from "./progress"
 import { addQuestionOptions, checkQuestion, type QuestionFlags } from "./question-options"
 import { addSamplingOptions, type SamplingFlags, samplingOf } from "./sampling-options"
-import { drawingEnding } from "./task-options"
+import { loadModel } from "./task-model"
+import { batchSettings, drawingEnding } from "./task-options"
 import type { Terminal } from "./terminal"
 
-interface AskFlags extends EngineOptions, QuestionFlags, SamplingFlags, GuidedFlags {
+interface AskFlags extends EngineOptions, QuestionFlags, SamplingFlags, GuidedFlags, BatchFlags {
   readonly n: number
   readonly json?: true
   readonly draw?: string
@@ -27,8 +30,11 @@ export function addAsk(program: Command, terminal: Terminal): void {
     .command("ask")
     .description("ask about pictures; with a question alone, answer from text")
     .usage('[options] [IMAGE…] "QUESTION"')
-    .argument("<picture-or-question...>", "files, URLs, data URIs or - (standard input), then the question")
-  addGuidedOptions(addSamplingOptions(addQuestionOptions(addEngineOptions(command))))
+    .argument(
+      "<picture-or-question...>",
+      "files, URLs, data URIs or - (standard input), then the question; it is put to each picture of a folder or pattern",
+    )
+  addBatchOptions(addGuidedOptions(addSamplingOptions(addQuestionOptions(addEngineOptions(command)))))
     .option("--n <n>", "draw n answers, the likeliest first (at temperature 1 unless told)", wholeNumber(1), 1)
     .option("--json", "one line of JSON instead of the text")
     .option("--draw <file>", "write the picture with what was pointed at", drawingEnding)
@@ -41,32 +47,24 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
   if (names.length === 0 && existsSync(question)) {
     throw new UsageError(`${question} is a file; write the question after it`)
   }
-  checkQuestion(question, names.length)
-  checkSampling(flags)
-  const guided = guidedOf(flags)
+  const batch = await asksForBatch(names, flags)
+  checkQuestion(question, batch ? 1 : names.length)
+  checkSampling(flags, batch)
   if (names.filter((name) => name === "-").length > 1) throw new UsageError("standard input (-) holds one picture only")
   if (flags.draw !== undefined && names.length === 0) throw new UsageError("--draw needs a picture to draw on")
+  const { expect, truncate } = flags
+  const asked = { expect, truncate, ...guidedOf(flags), ...samplingOf(flags) }
+  if (batch) return askEach(names, question, asked, flags, terminal)
 
   const { signal } = terminal
   const progress = new ProgressLine(terminal)
   try {
     // Before the model: a name that was mistyped should not have to wait for it.
     const images = await readPictures(names, signal, { allowPrivateUrls: flags.allowPrivateUrls })
-    const { model, backend, dtype, kvDtype, threads, cache, maxContext } = flags
-    const isaac = await Isaac.load(model, {
-      backend,
-      dtype,
-      kvDtype,
-      threads,
-      cache,
-      maxContext,
-      signal,
-      onProgress: (step) => progress.loading(step),
-    })
+    const isaac = await loadModel(flags, progress, signal)
     try {
       if (images.length > 0) progress.show("looking at the picture")
-      const { expect, truncate } = flags
-      const options = { expect, truncate, ...guided, ...samplingOf(flags), signal }
+      const options = { ...asked, signal }
       if (flags.n > 1) {
         const candidates = await isaac.candidates(images, question, { ...options, n: flags.n })
         progress.clear()
@@ -99,12 +97,38 @@ async function ask(operands: readonly string[], flags: AskFlags, terminal: Termi
   }
 }
 
-function checkSampling({ n, json, logprobs, temperature, topK }: AskFlags): void {
+/** The question to each picture by itself. */
+async function askEach(
+  names: readonly string[],
+  question: string,
+  options: AskOptions,
+  flags: AskFlags,
+  terminal: Terminal,
+): Promise<void> {
+  const { signal } = terminal
+  if (names.length === 0) throw new UsageError("name the pictures before the question")
+  if (flags.draw !== undefined) throw new UsageError("--draw is for one answer; --draw-dir draws each of many")
+  await runBatch<Answer>(
+    {
+      title: question,
+      operands: names,
+      settings: { task: "ask", question, ...batchSettings(flags, options) },
+      load: (progress) => loadModel(flags, progress, signal),
+      ask: async (isaac, picture) => isaac.ask([picture], question, { ...options, signal }),
+      fields: (answer) => answerJson(answer, flags),
+    },
+    flags,
+    terminal,
+  )
+}
+
+function checkSampling({ n, json, logprobs, temperature, topK }: AskFlags, batch: boolean): void {
+  if (n > 1 && batch) throw new UsageError("--n is for one question, not for many pictures")
   if (n > 64) throw new UsageError("--n is at most 64")
   if (n > 1 && (temperature === 0 || topK === 1)) {
     throw new UsageError(
       `--n ${n} at ${topK === 1 ? "--top-k 1" : "--temperature 0"} would give the same answer ${n} times`,
     )
   }
-  if (logprobs !== undefined && !json) throw new UsageError("--logprobs needs --json")
+  if (logprobs !== undefined && !json && !batch) throw new UsageError("--logprobs needs --json")
 }

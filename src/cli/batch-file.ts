@@ -70,6 +70,14 @@ export class BatchFile {
     }
   }
 
+  /** The lines of all answers so far. */
+  async *answers(): AsyncGenerator<Readonly<Record<string, unknown>>, void> {
+    for await (const line of linesOf(this.#path)) {
+      const fields = parseObject(line.toString())
+      if (fields !== undefined && fields.error === undefined) yield fields
+    }
+  }
+
   /** Fires when another process took the file over, because this one had been stopped for long. */
   get lost(): AbortSignal {
     return this.#lock.lost

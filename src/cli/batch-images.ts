@@ -10,8 +10,8 @@ import { UsageError } from "./failure"
 export interface ListOptions {
   /** Look into the folders of folders, too. */
   readonly recursive?: boolean
-  /** A folder of drawings: they are no pictures to ask about. */
-  readonly drawings?: string
+  /** True for files that are drawn here: they are no pictures to ask about. */
+  readonly drawn?: (path: string) => boolean
   readonly signal?: AbortSignal
 }
 
@@ -43,18 +43,17 @@ export async function operandKind(operand: string): Promise<Kind> {
  */
 export async function listImages(
   operands: readonly string[],
-  { recursive = false, drawings: drawn, signal }: ListOptions = {},
+  { recursive = false, drawn, signal }: ListOptions = {},
 ): Promise<BatchImage[]> {
   const keys = new Set<string>()
   const drawings = new Set<string>()
   const images: BatchImage[] = []
-  const drawnInto = drawn === undefined ? undefined : resolve(drawn) + sep
   for (const operand of operands) {
     if (operand === "-") throw new UsageError("standard input (-) is a single picture, which a batch cannot name")
     for await (const { image, below } of imagesOf(operand, recursive)) {
       signal?.throwIfAborted()
       const key = keyOf(image)
-      if (keys.has(key) || (drawnInto && key.startsWith(drawnInto))) continue
+      if (keys.has(key) || drawn?.(key)) continue
       keys.add(key)
       images.push({ image, drawing: freeName(below, drawings) })
     }
@@ -62,7 +61,7 @@ export async function listImages(
   return images
 }
 
-/** What two names of one picture have in common. */
+/** What two names of one picture have in common; of a file, its whole path. */
 export function keyOf(image: string): string {
   return isAddress(image) ? image : resolve(image)
 }

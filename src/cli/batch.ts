@@ -1,26 +1,23 @@
 /** One question about many pictures: a line of JSON for each, as soon as it is done. */
 
 import { mkdir } from "node:fs/promises"
-import { dirname, join } from "node:path"
-import type { Answer, Isaac } from "../index"
+import { dirname, join, resolve, sep } from "node:path"
+import type { Answer, Isaac, PixelLeaf } from "../index"
 import { IsaacError, isIsaacError, type RgbImage } from "../internal"
 import { BatchFile, type BatchSettings } from "./batch-file"
 import { type BatchImage, keyOf, listImages } from "./batch-images"
+import type { BatchFlags } from "./batch-options"
 import { BatchProgress } from "./batch-progress"
+import { drawSheets, type SheetEntry, sheetName } from "./batch-sheet"
 import { drawAnswer } from "./draw"
 import { Failed, Interrupted } from "./failure"
 import { readPictures } from "./pictures"
 import { ProgressLine } from "./progress"
 import type { Terminal } from "./terminal"
 
-export interface BatchFlags {
-  readonly recursive?: true
-  readonly out?: string
-  readonly drawDir?: string
-  readonly allowPrivateUrls?: true
-}
-
 export interface BatchWork<A extends Answer> {
+  /** What a sheet is called. */
+  readonly title: string
   /** Files, folders, patterns. */
   readonly operands: readonly string[]
   /** What the lines depend on, beside their pictures. */
@@ -48,19 +45,15 @@ export async function runBatch<A extends Answer>(
   line.show("looking for pictures")
   let file: BatchFile | undefined
   try {
-    const images = await listImages(work.operands, {
-      recursive: flags.recursive,
-      drawings: flags.drawDir,
-      signal,
-    })
-    file = flags.out === undefined ? undefined : await BatchFile.open(flags.out, work.settings, signal)
+    const { recursive, out } = flags
+    const images = await listImages(work.operands, { recursive, drawn: drawnBy(flags), signal })
+    file = out === undefined ? undefined : await BatchFile.open(out, work.settings, signal)
     const todo = file ? remaining(images, file) : images
     const progress = new BatchProgress(line, images.length, images.length - todo.length)
-    try {
-      if (todo.length > 0) await new Batch(work, flags, terminal, file, line, progress).run(todo)
-    } finally {
-      line.clear()
-    }
+    const batch = new Batch(work, flags, terminal, file, line, progress)
+    if (todo.length > 0) await batch.run(todo)
+    if (flags.sheet !== undefined && !signal.aborted) await batch.drawSheet(flags.sheet, images)
+    line.clear()
     await file?.close()
     file = undefined
     summarise(progress, terminal)
@@ -68,6 +61,16 @@ export async function runBatch<A extends Answer>(
     line.clear()
     await file?.close()
   }
+}
+
+/** What an earlier run has drawn. */
+function drawnBy({ drawDir, sheet }: BatchFlags): (path: string) => boolean {
+  const folder = drawDir === undefined ? undefined : resolve(drawDir) + sep
+  const [first, second] = sheet === undefined ? [] : [1, 2].map((number) => resolve(sheetName(sheet, number)))
+  return (path) =>
+    (folder !== undefined && path.startsWith(folder)) ||
+    path === first ||
+    path.replace(/-\d+(?=\.\w+$)/, "-2") === second
 }
 
 /** What has no answer yet. What failed before comes last: it may fail in a way that ends everything. */
@@ -94,6 +97,8 @@ class Batch<A extends Answer> {
   #isaac: Isaac | undefined
   /** The engine's ends, since the last answer. */
   #lost: IsaacError[] = []
+  /** For the sheet, where there is no file that has them. */
+  readonly #found: Record<string, unknown>[] = []
 
   constructor(
     private readonly work: BatchWork<A>,
@@ -163,13 +168,42 @@ class Batch<A extends Answer> {
     return this.work.fields(answer)
   }
 
+  /** Answers of this run and of those before. */
+  async drawSheet(sheet: string, images: readonly BatchImage[]): Promise<void> {
+    const entries = new Map<string, SheetEntry>()
+    for await (const fields of this.file?.answers() ?? this.#found) {
+      const entry = sheetEntry(fields)
+      entries.set(keyOf(entry.image), entry)
+    }
+    const { signal } = this.terminal
+    const { allowPrivateUrls } = this.flags
+    await drawSheets(
+      sheet,
+      images.flatMap(({ image }) => entries.get(keyOf(image)) ?? []),
+      {
+        title: this.work.title,
+        read: async (image) => (await readPictures([image], signal, { allowPrivateUrls }))[0],
+        onProgress: (done, total) => this.line.show(`drawing the sheet, ${done} of ${total}`),
+        signal,
+      },
+    )
+  }
+
   async #write(fields: Record<string, unknown>): Promise<void> {
     if (this.file) await this.file.append(fields)
     else {
+      if (this.flags.sheet !== undefined && fields.error === undefined) this.#found.push(fields)
       this.line.clear()
       this.terminal.out(`${JSON.stringify(fields)}\n`)
     }
   }
+}
+
+/** Of a line that a batch has written; what is a number or words beside the text says more than the text. */
+function sheetEntry({ image, pixels, text, caption = text, count = caption }: Record<string, unknown>): SheetEntry {
+  const leaves = pixels as readonly PixelLeaf[]
+  const words = leaves.length > 0 && count === text ? "" : String(count ?? "")
+  return { image: image as string, pixels: leaves, words }
 }
 
 async function makeFolder(path: string): Promise<void> {

@@ -10,6 +10,7 @@ import { readPicture, type ShownPicture, Talk } from "./chat-talk"
 import { addEngineOptions, type EngineOptions } from "./engine-options"
 import { Failed, Interrupted } from "./failure"
 import { formatTable } from "./format"
+import { addGuidedOptions, type GuidedFlags, guidedOf } from "./guided-options"
 import { ProgressLine } from "./progress"
 import { addQuestionOptions, type QuestionFlags } from "./question-options"
 import { addSamplingOptions, type SamplingFlags, samplingOf } from "./sampling-options"
@@ -18,7 +19,7 @@ import { drawingEnding } from "./task-options"
 import { printLeaves, printText } from "./task-text"
 import { INTERRUPTED, type Terminal } from "./terminal"
 
-interface ChatFlags extends EngineOptions, QuestionFlags, SamplingFlags {
+interface ChatFlags extends EngineOptions, QuestionFlags, SamplingFlags, GuidedFlags {
   readonly json?: true
   readonly history?: string
 }
@@ -29,13 +30,14 @@ export function addChat(program: Command, terminal: Terminal): void {
     .description("ask again and again about pictures; the model remembers what was said")
     .usage("[options] [IMAGE…]")
     .argument("[pictures...]", "files, URLs or data URIs")
-  addSamplingOptions(addQuestionOptions(addEngineOptions(command)))
+  addGuidedOptions(addSamplingOptions(addQuestionOptions(addEngineOptions(command))))
     .option("--json", "a line of JSON for each answer instead of the text")
     .option("--history <file>", "keep the lines that are typed for the arrow keys of the next chat")
     .action(async (names: string[], flags: ChatFlags) => {
       const { signal } = terminal
       const progress = new ProgressLine(terminal)
       try {
+        const guided = guidedOf(flags)
         // Before the model: a name that was mistyped should not have to wait for it.
         const pictures: ShownPicture[] = []
         for (const name of names) pictures.push(await readPicture(name, { ...flags, signal }))
@@ -43,7 +45,7 @@ export function addChat(program: Command, terminal: Terminal): void {
         progress.clear()
         try {
           const talk = new Talk(isaac, pictures)
-          await new Chat(talk, flags, terminal, progress).run(isaac.info.model)
+          await new Chat(talk, flags, guided, terminal, progress).run(isaac.info.model)
           await talk.dispose()
         } finally {
           await isaac.dispose()
@@ -66,6 +68,7 @@ class Chat {
   constructor(
     private readonly talk: Talk,
     private readonly flags: ChatFlags,
+    private readonly guided: Pick<AskOptions, "guided" | "schema">,
     private readonly terminal: Terminal,
     private readonly progress: ProgressLine,
   ) {
@@ -139,6 +142,7 @@ class Chat {
       const printer = expect === undefined || expect === "text" ? printText(write) : printLeaves(write)
       const options: AskOptions = {
         ...samplingOf(flags),
+        ...this.guided,
         expect,
         truncate: flags.truncate,
         signal: AbortSignal.any([answering.signal, terminal.signal]),

@@ -6,13 +6,13 @@ import type { Answer, AnswerStream, AskOptions, Isaac } from "../index"
 import { plainText, type RgbImage } from "../internal"
 import { answerJson } from "./answer-output"
 import { runBatch } from "./batch"
-import { operandKind } from "./batch-images"
+import { asksForBatch } from "./batch-options"
 import { drawAnswer } from "./draw"
 import { Interrupted, UsageError } from "./failure"
 import { readPictures } from "./pictures"
 import { ProgressLine } from "./progress"
 import { loadModel } from "./task-model"
-import { addTaskOptions, checkTaskFlags, type TaskFlags, taskOptionsOf, taskSettings } from "./task-options"
+import { addTaskOptions, batchSettings, checkTaskFlags, type TaskFlags, taskOptionsOf } from "./task-options"
 import type { AnswerPrinter } from "./task-text"
 import type { Terminal } from "./terminal"
 
@@ -50,13 +50,14 @@ export function addTask<F extends TaskFlags, A extends Answer>(
     )
   addTaskOptions(task.addOptions?.(command) ?? command).action(async (operands: string[], flags: F) => {
     const { names, objects } = split(task, operands)
-    const batch = await isBatch(names, flags)
+    const batch = names.length > 1 || (await asksForBatch(names, flags))
     checkTaskFlags(flags, batch)
     if (batch && flags.draw !== undefined) {
       throw new UsageError("--draw is for one picture; --draw-dir draws each of many")
     }
+    const asked = { options: taskOptionsOf(flags), flags }
     const plan = await task.plan(flags, objects, terminal.signal)
-    await (batch ? runMany(task, plan, names, flags, terminal) : runOne(task, plan, names[0], flags, terminal))
+    await (batch ? runMany(task, plan, names, asked, terminal) : runOne(task, plan, names[0], asked, terminal))
   })
 }
 
@@ -73,15 +74,16 @@ function split(
   return { names: operands.slice(0, -1), objects }
 }
 
-async function isBatch(names: readonly string[], { out, drawDir }: TaskFlags): Promise<boolean> {
-  return names.length > 1 || out !== undefined || drawDir !== undefined || (await operandKind(names[0])) !== "picture"
+interface Asked<F extends TaskFlags> {
+  readonly flags: F
+  readonly options: AskOptions
 }
 
 async function runOne<F extends TaskFlags, A extends Answer>(
   task: TaskCommand<F, A>,
   plan: TaskPlan<A>,
   name: string,
-  flags: F,
+  { flags, options }: Asked<F>,
   terminal: Terminal,
 ): Promise<void> {
   const { signal } = terminal
@@ -95,15 +97,14 @@ async function runOne<F extends TaskFlags, A extends Answer>(
         progress.clear()
         terminal.out(text)
       })
-      const options: AskOptions = {
-        ...taskOptionsOf(flags),
+      const running = plan.ask(isaac, picture, {
+        ...options,
         signal,
         // Not in the middle of a line of the answer.
         onProgress: (step) => {
           if (flags.json || printer.wholeLines || step.stage !== "answer") progress.answering(step)
         },
-      }
-      const running = plan.ask(isaac, picture, options)
+      })
       if (!flags.json) for await (const event of running) printer.event(event)
       const answer = await running
       progress.clear()
@@ -130,17 +131,18 @@ async function runMany<F extends TaskFlags, A extends Answer>(
   task: TaskCommand<F, A>,
   plan: TaskPlan<A>,
   operands: readonly string[],
-  flags: F,
+  { flags, options }: Asked<F>,
   terminal: Terminal,
 ): Promise<void> {
   const { signal } = terminal
-  const options = { ...taskOptionsOf(flags), signal }
+  const { objects, classes } = plan.settings
   await runBatch<A>(
     {
+      title: `isaac ${task.name}${(objects ?? classes) ? `: ${String(objects ?? classes)}` : ""}`,
       operands,
-      settings: { task: task.name, folder: process.cwd(), ...plan.settings, ...taskSettings(flags) },
+      settings: { task: task.name, ...plan.settings, ...batchSettings(flags, options) },
       load: (progress) => loadModel(flags, progress, signal),
-      ask: async (isaac, picture) => plan.ask(isaac, picture, options),
+      ask: async (isaac, picture) => plan.ask(isaac, picture, { ...options, signal }),
       fields: (answer) => taskJson(task, answer, flags),
     },
     flags,

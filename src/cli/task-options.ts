@@ -2,14 +2,15 @@
 
 import { type Command, Option } from "commander"
 import type { AskOptions } from "../index"
-import type { BatchFlags } from "./batch"
+import { addBatchOptions, type BatchFlags } from "./batch-options"
 import { addEngineOptions, type EngineOptions } from "./engine-options"
 import { UsageError } from "./failure"
+import { addGuidedOptions, type GuidedFlags, guidedOf } from "./guided-options"
 import { fileEnding } from "./option-values"
 import { addQuestionOptions, type QuestionFlags } from "./question-options"
 import { addSamplingOptions, type SamplingFlags, samplingOf } from "./sampling-options"
 
-export interface TaskFlags extends EngineOptions, QuestionFlags, SamplingFlags, BatchFlags {
+export interface TaskFlags extends EngineOptions, QuestionFlags, SamplingFlags, GuidedFlags, BatchFlags {
   readonly system?: string
   readonly hintRole?: AskOptions["hintRole"]
   readonly reasoning?: true
@@ -19,7 +20,7 @@ export interface TaskFlags extends EngineOptions, QuestionFlags, SamplingFlags, 
 }
 
 export function addTaskOptions(command: Command): Command {
-  return addSamplingOptions(addQuestionOptions(addEngineOptions(command)))
+  const asking = addGuidedOptions(addSamplingOptions(addQuestionOptions(addEngineOptions(command))))
     .option("--system <text>", "an instruction that comes before everything else")
     .addOption(
       new Option("--hint-role <role>", "who says what the answer should point with").choices(["system", "user"]),
@@ -28,9 +29,17 @@ export function addTaskOptions(command: Command): Command {
     .option("--focus", "ask to look closer where that helps (Isaac 0.2)")
     .option("--json", "one line of JSON instead of the text")
     .option("--draw <file>", "write the picture with what was pointed at", drawingEnding)
-    .option("--recursive", "of a folder: the pictures in its folders, too")
-    .option("--out <file>", "write a line of JSON for each picture; run again to go on where it ended")
-    .option("--draw-dir <dir>", "write each picture with what was pointed at into this folder")
+  return addBatchOptions(asking)
+}
+
+/** Kept to tags, an answer to this task has those of its kind, and of its classes where they are given. */
+export function guidedTo(
+  options: AskOptions,
+  kind: "point" | "box" | "polygon",
+  classes?: readonly string[],
+): Pick<AskOptions, "guided"> {
+  const { guided, expect = kind } = options
+  return guided === true && expect !== "text" ? { guided: { kinds: [expect], classes } } : {}
 }
 
 /** For the name of a drawing. */
@@ -40,22 +49,24 @@ export function checkTaskFlags({ logprobs, json }: TaskFlags, batch: boolean): v
   if (logprobs !== undefined && !json && !batch) throw new UsageError("--logprobs needs --json")
 }
 
-/** What the flags ask of every answer. */
+/** What the flags ask of every answer. Reads the file of a schema; throws what that throws. */
 export function taskOptionsOf(flags: TaskFlags): AskOptions {
   const { expect, truncate, system, hintRole, reasoning, focus } = flags
-  return { expect, truncate, system, hintRole, reasoning, focus, ...samplingOf(flags) }
+  return { expect, truncate, system, hintRole, reasoning, focus, ...guidedOf(flags), ...samplingOf(flags) }
 }
 
 /** What answers depend on beside their pictures, as JSON. Backends and threads answer the same. */
-export function taskSettings(flags: TaskFlags): Record<string, unknown> {
-  const { model, dtype, kvDtype, maxContext } = flags
-  const { logitBias, ...options } = taskOptionsOf(flags)
+export function batchSettings(
+  { model, dtype, kvDtype, maxContext }: EngineOptions & QuestionFlags,
+  { logitBias, ...options }: AskOptions,
+): Record<string, unknown> {
   return {
+    folder: process.cwd(),
     model,
     dtype,
     kvDtype,
     maxContext,
     ...options,
-    logitBias: logitBias && [...(logitBias as Map<string, number>)],
+    logitBias: logitBias && (logitBias instanceof Map ? [...logitBias] : logitBias),
   }
 }
