@@ -115,6 +115,11 @@ export class Continuation {
     return this.#forced
   }
 
+  /** Of these, the ones that something may follow: not the end token, which is the last if it is among them. */
+  get ahead(): readonly number[] {
+    return this.#forced.filter((id) => !this.#setup.stopIds.includes(id))
+  }
+
   /** Whether `next` needs logits for a token that is forced. */
   get wantsLogits(): boolean {
     return this.#logprobs !== undefined

@@ -162,14 +162,11 @@ export class Generation implements AsyncIterable<GeneratedToken> {
 
       // 4. Take all of it over in one pass, and compute the next logits.
       const start = performance.now()
-      const ahead = continuation.forced.slice(0, -1).slice(0, session.room - 1)
-      if (continuation.forced.length === 0) {
-        rows = [await session.steps(pending, "last", this.#abort)]
-      } else {
-        const logits = await session.steps([...pending, ...ahead], "all", this.#abort) // [1 + ahead, V]
-        const size = logits.length / (1 + ahead.length)
-        rows = Array.from({ length: 1 + ahead.length }, (_, i) => logits.subarray(i * size, (i + 1) * size))
-      }
+      const ahead = continuation.ahead.slice(0, session.room - pending.length)
+      const wanted = ahead.length === 0 ? "last" : "all"
+      const logits = await session.steps([...pending, ...ahead], wanted, this.#abort) // [1 + ahead, V]
+      const size = logits.length / (1 + ahead.length)
+      rows = Array.from({ length: 1 + ahead.length }, (_, i) => logits.subarray(i * size, (i + 1) * size))
       report.decodeMs += performance.now() - start
       await yieldToEventLoop()
     }
