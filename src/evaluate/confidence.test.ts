@@ -23,10 +23,13 @@ it("is e to the mean log-probability of the tokens since the leaf before", () =>
   expect(confidences.map((c) => Math.log(c).toFixed(3))).toEqual(["-3.500", "-2.000", "-0.500"])
 })
 
-it("takes characters that are cut between tokens, and tags that the end closed", () => {
+it("takes characters that are cut between tokens, and what stands behind a tag that never closed", () => {
   const text = '<collection mention="né"> <point> (1,2) </point> <point> (3,4) </point>'
   const tokens = [...new TextEncoder().encode(text)].map((byte) => ({ bytes: Uint8Array.of(byte), logprob: -1 }))
   expect(leafConfidences(tokens)).toHaveLength(parse(text).leaves.length)
   for (const confidence of leafConfidences(tokens)) expect(confidence).toBeCloseTo(Math.exp(-1), 12)
+  const behind = "<polygon> (1,1) <point> (3,4) </point>"
+  expect(parse(behind).leaves).toHaveLength(1)
+  expect(leafConfidences([token(behind, -1)]).map((c) => Math.log(c))).toEqual([expect.closeTo(-1, 12)])
   expect(leafConfidences([])).toEqual([])
 })

@@ -62,7 +62,7 @@ describe("readDataset", () => {
   it("joins the two files of VQA v2", () => {
     const questions = { data_subtype: "val2014", questions: [{ image_id: 42, question: "Why?", question_id: 420 }] }
     const answers = [{ answer: "red", answer_confidence: "yes", answer_id: 1 }]
-    const annotations = [{ question_id: 420, image_id: 42, answers, question_type: "why", answer_type: "other" }]
+    const annotations = [{ question_id: 420, answers, question_type: "why", answer_type: "other" }]
     expect(read({ annotations, data_subtype: "val2014" }, questions).images).toEqual([
       {
         ...{ id: 42, file: "COCO_val2014_000000000042.jpg", objects: [], counts: [] },

@@ -45,7 +45,7 @@ describe("readPredictions", () => {
     )
     expect(predictions.get(a)).toEqual({ answers: [], boxes: [{ category: 0, box: [1, 2, 3, 4], score: 0.5 }] })
     expect(predictions.get(b)).toEqual({ answers: [], boxes: [], byQuestion: new Map([[20, "thus"]]) })
-    expect(readPredictions("[]", dataset, undefined).predictions.size).toBe(2)
+    expect(readPredictions("\n []", dataset, undefined).predictions.size).toBe(2)
   })
 
   const result = { image_id: 1, category_id: 7, bbox: [1, 2, 3, 4], score: 0.5 }
@@ -61,7 +61,7 @@ describe("readPredictions", () => {
     ["half a box", lines({ image: "a.png", answers: [{ ...answer, pixels: [{ ...leaf, x2: null }] }] }), "line 1"],
     [
       "half a polygon",
-      lines({ image: "a.png", answers: [{ ...answer, pixels: [{ type: "polygon", points: [[1]] }] }] }),
+      lines({ image: "a.png", answers: [{ ...answer, pixels: [{ type: "polygon", points: [[1, 2, 3]] }] }] }),
       "line 1",
     ],
     [

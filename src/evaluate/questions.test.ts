@@ -92,3 +92,12 @@ it.each(["cat", "bus", "person", "box", "cherry", "toy", "wine glass", "hot dog"
     expect(wordsOf(plural(name))).toEqual(wordsOf(name))
   },
 )
+
+it.each([
+  ["toy", "toys"],
+  ["cherry", "cherries"],
+  ["red cross", "red crosses"],
+  ["wine glass", "wine glasses"],
+])("the plural of %s is %s", (one, many) => {
+  expect(plural(one)).toBe(many)
+})

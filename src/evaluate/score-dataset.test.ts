@@ -122,6 +122,20 @@ describe("detect", () => {
     })
   })
 
+  it("a picture without objects in which nothing is found is right", () => {
+    const images = [{ id: 1, file_name: "1.png" }]
+    const nothing = readDataset([{ name: "d", value: { images, categories: [{ id: 1, name: "cat" }] } }])
+    const run = (pixels: PixelLeaf[]) => {
+      const answers = [answer("detect", null, { pixels })]
+      return scoreDataset(nothing, new Map([[nothing.images[0], { answers }]]), { tasks, absent: 0 })
+    }
+    expect(run([]).cases).toMatchObject([{ badness: 0, expected: "nothing", said: "nothing" }])
+    expect(run([box("cat", 0, 0, 1, 1)])).toMatchObject({
+      cases: [{ badness: 1 }],
+      tasks: { detect: { coco: { ap: null } } },
+    })
+  })
+
   it("shows what was expected beside what was found", () => {
     const { cases } = score([[answer("detect", null, { pixels: [...first, first[2]] })]], { tasks })
     expect(cases).toMatchObject([
@@ -187,6 +201,18 @@ describe("the other tasks", () => {
       ...{ tasks: ["vqa"], absent: 0 },
     })
     expect(tasks.vqa).toMatchObject({ questions: 1, normalised: 0 })
+  })
+
+  it("takes the answers to one question put twice in their order", () => {
+    const question = { image_id: 1, question: "Red?" }
+    const annotations = [
+      { ...question, answer: "yes" },
+      { ...question, answer: "no" },
+    ]
+    const twice = readDataset([{ name: "d", value: { images: [{ id: 1, file_name: "1.png" }], annotations } }])
+    const answers = ["yes", "no"].map((text) => answer("vqa", "Red?", { text }))
+    const { tasks } = scoreDataset(twice, new Map([[twice.images[0], { answers }]]), { tasks: ["vqa"], absent: 0 })
+    expect(tasks.vqa).toMatchObject({ questions: 2, exact: 1 })
   })
 
   it("refuses answers to other questions", () => {
