@@ -9,6 +9,9 @@ import type { Session } from "./session"
 export type { FinishReason, GeneratedToken, GenerationOptions } from "./continuation"
 export type { Vocabulary } from "./vocabulary"
 
+/** Most tokens that are taken over in one pass behind a prompt. */
+const LARGEST_PASS = 64
+
 /** What a generation needs beside its options' defaults. */
 export interface GenerationSetup extends ContinuationSetup {
   readonly abort?: AbortFlag
@@ -151,7 +154,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       }
 
       // 3. What must follow goes the same way at once, unless logits are wanted for it too.
-      while (continuation.forced.length > 0 && !continuation.wantsLogits) {
+      while (continuation.forced.length > 0 && pending.length < LARGEST_PASS && !continuation.wantsLogits) {
         const token = next(undefined)
         pending.push(token.id)
         yield token
@@ -162,7 +165,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
 
       // 4. Take all of it over in one pass, and compute the next logits.
       const start = performance.now()
-      const ahead = continuation.ahead.slice(0, session.room - pending.length)
+      const ahead = continuation.ahead.slice(0, Math.min(LARGEST_PASS, session.room) - pending.length)
       const wanted = ahead.length === 0 ? "last" : "all"
       const logits = await session.steps([...pending, ...ahead], wanted, this.#abort) // [1 + ahead, V]
       const size = logits.length / (1 + ahead.length)

@@ -41,6 +41,8 @@ interface Mask {
 const MOST_IDS = 4 << 20
 /** Tokens that are looked at again to cut forced text as the tokenizer would. */
 const CONTEXT = 12
+/** Bytes of forced text that are cut at a time. */
+const MOST_FORCED = 256
 
 /** The tokens of a vocabulary that can be text. */
 export function textTokens(vocabulary: Vocabulary): TokenTrie {
@@ -166,7 +168,7 @@ class LanguageGuide implements Guide {
     // 1. The bytes that must come, as far as they are whole characters.
     const bytes: number[] = []
     let language = this.#language
-    for (let byte = language.only; byte >= 0 && !language.ends; byte = language.only) {
+    for (let byte = language.only; byte >= 0 && !language.ends && bytes.length < MOST_FORCED; byte = language.only) {
       const after = language.next(byte)
       if (after === null) break
       bytes.push(byte)
