@@ -93,7 +93,7 @@ describe("which pictures", () => {
   })
 
   it("a name with brackets is a file where there is one", async () => {
-    await files({ "b[1].png": png, "[x]/b1.png": png })
+    await files({ "b[1].png": png, "b1.png": png, "[x]/b1.png": png })
     expect(await names([join(folder, "b[1].png")])).toEqual(["b[1].png"])
     expect(await names([join(folder, "[x]")])).toEqual(["[x]/b1.png"])
     expect(await names([join(folder, "\\[x\\]/*.png")])).toEqual(["[x]/b1.png"])
