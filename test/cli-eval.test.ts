@@ -166,10 +166,9 @@ describe("isaac eval", () => {
   })
 
   it("evaluates results in COCO's format without pictures or a model", async () => {
-    const { annotations, ...rest } = JSON.parse(await readFile(scenes(), "utf8"))
+    const { annotations } = JSON.parse(await readFile(scenes(), "utf8"))
     const boxes = annotations.filter((a: { bbox?: unknown }) => a.bbox)
     await writeFile(at("perfect.json"), JSON.stringify(boxes.map((a: object) => ({ ...a, score: 1 }))))
-    await writeFile(scenes(), JSON.stringify({ ...rest, annotations: boxes }))
     const asked = vi.spyOn(await theModel(), "view")
     const flags = [
       "--task",
@@ -182,6 +181,8 @@ describe("isaac eval", () => {
       at("out"),
     ]
     const { tasks } = await report(...flags)
+    // The dataset has more to ask for, the results have boxes.
+    expect(Object.keys(tasks)).toEqual(["detect"])
     expect(tasks.detect).toMatchObject({ ranking: "given", coco: { ap: expect.closeTo(1, 9) }, matches: { f1: 1 } })
     expect(asked).not.toHaveBeenCalled()
     expect(existsSync(at("out/worst.png"))).toBe(false)
@@ -204,13 +205,16 @@ describe("isaac eval", () => {
     ["a damaged dataset", ["damaged.json"], 1, "image 77"],
     ["predictions that there are not", ["scenes.json", "--predictions", "nowhere.jsonl"], 1, "nowhere.jsonl"],
     ["predictions of other questions", ["scenes.json", "--predictions", "other.jsonl"], 1, "other options"],
+    ["no predictions", ["scenes.json", "--predictions", "empty.json"], 1, "say what they are to"],
     ["log-probabilities", ["scenes.json", "--logprobs"], 2, "--logprobs"],
   ])("refuses %s", async (_, args, code, message) => {
     const { annotations, ...rest } = JSON.parse(await readFile(scenes(), "utf8"))
     const boxes = annotations.filter((a: { bbox?: unknown }) => a.bbox)
     await writeFile(at("boxes.json"), JSON.stringify({ ...rest, annotations: boxes }))
     await writeFile(at("damaged.json"), JSON.stringify({ ...rest, annotations: [{ ...boxes[0], image_id: 77 }] }))
-    await writeFile(at("other.jsonl"), '{"image":"1.png","answers":[]}\n')
+    const other = { image: "1.png", answers: [{ task: "point", about: "zebra", text: "", pixels: [] }] }
+    await writeFile(at("other.jsonl"), JSON.stringify(other))
+    await writeFile(at("empty.json"), "[]")
     const paths = args.map((arg) => (/\.(json|jsonl|png)$/.test(arg) ? at(arg) : arg))
     const ended = await runCommand(["eval", ...paths])
     expect(ended).toMatchObject({ code, out: "", err: expect.stringContaining(message) })

@@ -85,7 +85,14 @@ async function evaluate(files: readonly string[], flags: EvalFlags, terminal: Te
   if (flags.logprobs !== undefined) throw new UsageError("eval has no --logprobs")
   const texts = await Promise.all(files.map(readText))
   const dataset = readDataset(files.map((name, i) => ({ name, value: parseJson(texts[i], name) })))
-  const tasks = flags.task === "all" ? tasksOf(dataset) : flags.task
+  const answered = flags.predictions === undefined ? undefined : await given(flags.predictions, dataset, flags.task)
+  const tasks = flags.task !== "all" ? flags.task : tasksOf(dataset).filter((task) => answered?.tasks.has(task) ?? true)
+  if (answered?.tasks.size === 0 && tasks.length === 0) {
+    throw new IsaacError(
+      "bad_input",
+      `${plainText(flags.predictions ?? "")} has no answers; say what they are to with --task`,
+    )
+  }
   checkTasks(dataset, tasks)
   const options: AskingOptions = { tasks, perClass: flags.perClass, absent: flags.absent }
   const images = dataset.images
@@ -100,12 +107,14 @@ async function evaluate(files: readonly string[], flags: EvalFlags, terminal: Te
   let predictions: Predictions
   let model: string | null = null
   let speed: EvalReport["speed"] = null
-  if (flags.predictions === undefined) {
+  if (answered === undefined) {
     const run = new EvalRun({ dataset, images, options, settings, pictureOf, flags, terminal })
     ;({ predictions, failed, speed } = await run.run())
     model = flags.model
   } else {
-    ;({ predictions, failed } = await given(flags.predictions, dataset, images, flags.task))
+    const wanted = new Set(images)
+    failed = answered.failed
+    predictions = new Map([...answered.predictions].filter(([image]) => wanted.has(image)))
   }
   const evaluation = scoreDataset(dataset, predictions, options)
   const report: EvalReport = {
@@ -132,16 +141,17 @@ function settingsOf(flags: EvalFlags, tasks: readonly EvalTask[]): Record<string
   }
 }
 
-async function given(
-  file: string,
-  dataset: Dataset,
-  images: readonly DatasetImage[],
-  task: EvalFlags["task"],
-): Promise<{ predictions: Predictions; failed: number }> {
+/** Answers of a file, and the tasks that it has answers to. */
+async function given(file: string, dataset: Dataset, task: EvalFlags["task"]) {
   const [only, ...others] = task === "all" ? [] : task
   const found = readPredictions(await readText(file), dataset, others.length === 0 ? only : undefined)
-  const wanted = new Set(images)
-  return { ...found, predictions: new Map([...found.predictions].filter(([image]) => wanted.has(image))) }
+  const tasks = new Set<EvalTask>()
+  for (const { answers, boxes = [], byQuestion } of found.predictions.values()) {
+    for (const { task } of answers) tasks.add(task)
+    if (boxes.length > 0) tasks.add("detect")
+    if (byQuestion) tasks.add("vqa")
+  }
+  return { ...found, tasks }
 }
 
 async function writeReport(

@@ -164,7 +164,7 @@ describe("detect", () => {
 describe("the other tasks", () => {
   it("point: by the mask, and by the middle of other shapes", () => {
     const first = answer("point", "cat", { pixels: [point(2, 2), point(9, 9)] })
-    const second = answer("point", "traffic light", { pixels: [box(null, 55, 55, 65, 65)] })
+    const second = answer("point", "traffic light", { pixels: [box(null, 44, 44, 70, 70)] })
     const { tasks, cases } = score([[first, second], [answer("point", "cat", { text: "None." })]], { tasks: ["point"] })
     expect(tasks.point).toEqual({
       ...{ questions: 3, points: 3, inside: 2, objects: 3, hit: 2, insideShare: 2 / 3, recall: 2 / 3 },
