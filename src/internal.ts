@@ -52,7 +52,7 @@ export { createReferenceBackend } from "./ops/reference"
 export { type MachineLimits, rooflineOf } from "./ops/roofline"
 export type { Refusal } from "./ops/select"
 export { selectBackend } from "./ops/select-node"
-export { type ContactTile, contactSheet, drawRaster, drawSvg, toDataUri } from "./perception"
+export { type ContactTile, contactSheet, drawRaster, drawSvg, PUBLISHED_PROFILE, toDataUri } from "./perception"
 export { resample } from "./perception/draw-resample"
 export {
   encodeDrawing,

@@ -1,6 +1,5 @@
 /** The command line: one file per command, all with the same way to fail. */
 
-import { readFileSync } from "node:fs"
 import { Command } from "commander"
 import { addAsk } from "./ask"
 import { addBench } from "./bench"
@@ -14,7 +13,9 @@ import { addDoctor } from "./doctor"
 import { addEval } from "./eval"
 import { EXIT, reportFailure } from "./failure"
 import { addInspect } from "./inspect"
+import { addMcp } from "./mcp"
 import { addOcr } from "./ocr"
+import { version } from "./package-version"
 import { addPoint } from "./point"
 import { addScore } from "./score"
 import { addSynth } from "./synth"
@@ -50,6 +51,7 @@ function createProgram(terminal: Terminal): Command {
   addPoint(program, terminal)
   addChat(program, terminal)
   addEval(program, terminal)
+  addMcp(program, terminal)
   addScore(program, terminal)
   addTrace(program, terminal)
   addInspect(program, terminal)
@@ -59,10 +61,4 @@ function createProgram(terminal: Terminal): Command {
   addDoctor(program, terminal)
   addSynth(program, terminal)
   return program
-}
-
-/** The package's version; package.json is two folders up from src/cli as from dist/cli. */
-export function version(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8")
-  return (JSON.parse(text) as { version: string }).version
 }

@@ -12,6 +12,8 @@ export interface DrawOptions {
    * picture at its own size. Default 640.
    */
   readonly minSide?: number
+  /** Make larger pictures smaller until their longer side has so many pixels. Default: they stay as they are. */
+  readonly maxSide?: number
   /** What should have been found: thin dashed outlines in black and white, without labels, over everything else. */
   readonly expected?: readonly PixelLeaf[]
 }
@@ -77,11 +79,13 @@ export function layoutDrawing(
   picture: PictureSize,
   options: LayoutOptions = {},
 ): Drawing {
-  const { image = 0, minSide = 640, expected = [], spell = (label) => label } = options
-  const scale = Math.max(1, minSide / Math.max(picture.width, picture.height))
+  const { image = 0, minSide = 640, maxSide = Number.POSITIVE_INFINITY, expected = [] } = options
+  const { spell = (label) => label } = options
+  const longer = Math.max(picture.width, picture.height)
+  const scale = Math.min(Math.max(1, minSide / longer), maxSide / longer)
   const { width, height } = options.size ?? {
-    width: Math.round(picture.width * scale),
-    height: Math.round(picture.height * scale),
+    width: Math.max(1, Math.round(picture.width * scale)),
+    height: Math.max(1, Math.round(picture.height * scale)),
   }
   const unit = options.unit ?? Math.max(1, Math.max(width, height) / 800)
   const placed: Plate[] = []

@@ -28,6 +28,11 @@ describe("layoutDrawing", () => {
   it("enlarges small pictures and leaves large ones, with thicker lines", () => {
     expect(layoutDrawing([], { width: 160, height: 80 })).toMatchObject({ width: 640, height: 320, scale: 4, unit: 1 })
     expect(layoutDrawing([], { width: 4000, height: 1000 })).toMatchObject({ width: 4000, scale: 1, unit: 5 })
+    expect(layoutDrawing([], { width: 4000, height: 1000 }, { maxSide: 1000 })).toMatchObject({
+      width: 1000,
+      height: 250,
+    })
+    expect(layoutDrawing([], { width: 4000, height: 1 }, { maxSide: 100 })).toMatchObject({ width: 100, height: 1 })
     expect(layoutDrawing([], { width: 1, height: 1 }, { minSide: 10 })).toMatchObject({ width: 10, height: 10 })
   })
 
