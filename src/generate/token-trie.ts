@@ -48,6 +48,8 @@ export class TokenTrie {
   /** [nodes + 1] Where a node's tokens begin in `#ids`. */
   readonly #starts: Int32Array
   readonly #ids: Int32Array
+  /** [tokens] Room for what a walk finds. */
+  readonly #found: Int32Array
   /** [256] The node of each byte as a token's first; 0 where there is none. */
   readonly #first: Int32Array
 
@@ -111,6 +113,7 @@ export class TokenTrie {
     this.#ends = new Int32Array(nodes)
     this.#starts = new Int32Array(nodes + 1)
     this.#ids = new Int32Array(tokens)
+    this.#found = new Int32Array(tokens)
     let written = 0
     let ids = 0
     const place = (node: number, depth: number): number => {
@@ -155,10 +158,13 @@ export class TokenTrie {
 
   /** The tokens that a language takes, where `keep` likes what may stand behind them. */
   walk(language: Language, keep: (after: Language) => boolean): TokenSet {
-    const found: number[] = []
+    const [bytes, depths, ends, starts, ids] = [this.#bytes, this.#depths, this.#ends, this.#starts, this.#ids]
+    const found = this.#found
     const states: Language[] = [language]
-    const [bytes, depths, ends, starts] = [this.#bytes, this.#depths, this.#ends, this.#starts]
+    let count = 0
     let looked = 0
+    let last: Language | undefined
+    let kept = false
     for (let at = 1; at < bytes.length; ) {
       looked++
       const after = states[depths[at] - 1].next(bytes[at])
@@ -167,13 +173,18 @@ export class TokenTrie {
         continue
       }
       states[depths[at]] = after
-      if (starts[at] < starts[at + 1] && keep(after)) {
-        for (let i = starts[at]; i < starts[at + 1]; i++) found.push(this.#ids[i])
+      if (starts[at] < starts[at + 1]) {
+        // Most tokens lead to few places.
+        if (after !== last) {
+          last = after
+          kept = keep(after)
+        }
+        if (kept) for (let i = starts[at]; i < starts[at + 1]; i++) found[count++] = ids[i]
       }
       at++
     }
     this.looked += looked
-    return new TokenSet(Int32Array.from(found).sort())
+    return new TokenSet(found.slice(0, count).sort())
   }
 
   /** Whether a token that begins with `bytes` and is longer is taken by the language. */
