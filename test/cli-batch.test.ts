@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { BatchFile } from "../src/cli/batch-file"
 import { listImages } from "../src/cli/batch-images"
 import { BatchProgress } from "../src/cli/batch-progress"
-import { drawSheets } from "../src/cli/batch-sheet"
+import { drawSheets, isSheet } from "../src/cli/batch-sheet"
 import { ProgressLine } from "../src/cli/progress"
 import { IsaacError } from "../src/errors"
 import { buildPackage } from "./built-package"
@@ -136,8 +136,18 @@ describe("which pictures", () => {
     ])
   })
 
-  it("what was drawn is left out", async () => {
-    expect(await names([folder], { recursive: true, drawn: (path) => path.includes("/sub/") })).toHaveLength(4)
+  it("what was drawn is left out; drawings never go where pictures are", async () => {
+    await files({ "sheet.png": png, "sheet-12.png": png })
+    const drawDir = join(folder, "sub")
+    const isOwn = (path: string) => isSheet(path, join(folder, "sheet.png"))
+    const left = ["a.JPG", "b.png", "c10.webp", "c9.tif"]
+    expect(await names([folder], { recursive: true, drawDir, isOwn })).toEqual(left)
+    expect(await names([join(folder, "**/*.png")], { drawDir, isOwn })).toEqual(["b.png"])
+    for (const operand of [folder, join(folder, "*.png"), join(folder, "b.png"), drawDir, join(drawDir, "z.png")]) {
+      await expect(listImages([operand], { drawDir: folder })).rejects.toThrow(/--draw-dir is where/)
+    }
+    expect(await names([join(folder, "b.png")], { drawDir: join(folder, "b") })).toEqual(["b.png"])
+    await expect(listImages([drawDir], { isOwn: () => true })).rejects.toMatchObject({ code: "not_found" })
   })
 
   it("none is an error, and says what was looked for", async () => {

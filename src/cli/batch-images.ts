@@ -2,7 +2,7 @@
 
 import type { Dirent } from "node:fs"
 import { readdir, stat } from "node:fs/promises"
-import { basename, join, normalize, posix, relative, resolve, sep } from "node:path"
+import { basename, dirname, isAbsolute, join, normalize, posix, relative, resolve, sep } from "node:path"
 import { glob, isDynamicPattern } from "tinyglobby"
 import { IsaacError, plainText } from "../internal"
 import { UsageError } from "./failure"
@@ -10,8 +10,10 @@ import { UsageError } from "./failure"
 export interface ListOptions {
   /** Look into the folders of folders, too. */
   readonly recursive?: boolean
-  /** True for files that are drawn here: they are no pictures to ask about. */
-  readonly drawn?: (path: string) => boolean
+  /** A folder that drawings are written to. Those of an earlier run are no pictures to ask about. */
+  readonly drawDir?: string
+  /** True for other files that an earlier run has written. */
+  readonly isOwn?: (path: string) => boolean
   readonly signal?: AbortSignal
 }
 
@@ -43,17 +45,28 @@ export async function operandKind(operand: string): Promise<Kind> {
  */
 export async function listImages(
   operands: readonly string[],
-  { recursive = false, drawn, signal }: ListOptions = {},
+  { recursive = false, drawDir, isOwn, signal }: ListOptions = {},
 ): Promise<BatchImage[]> {
   const keys = new Set<string>()
   const drawings = new Set<string>()
   const images: BatchImage[] = []
+  const isDrawn = (path: string) => isWithin(path, drawDir)
   for (const operand of operands) {
     if (operand === "-") throw new UsageError("standard input (-) is a single picture, which a batch cannot name")
-    for await (const { image, below } of imagesOf(operand, recursive)) {
+    const search = await searchOf(operand)
+    if (isDrawn(search.base)) {
+      throw new UsageError(
+        `--draw-dir is where ${plainText(operand)} is, and drawings could take the place of pictures`,
+      )
+    }
+    for await (const { image, below } of imagesOf(
+      search,
+      recursive,
+      (path) => isDrawn(path) || isOwn?.(path) === true,
+    )) {
       signal?.throwIfAborted()
       const key = keyOf(image)
-      if (keys.has(key) || drawn?.(key)) continue
+      if (keys.has(key)) continue
       keys.add(key)
       images.push({ image, drawing: freeName(below, drawings) })
     }
@@ -72,8 +85,24 @@ interface Found {
   readonly below: string
 }
 
-async function* imagesOf(operand: string, recursive: boolean): AsyncGenerator<Found, void> {
+interface Search {
+  readonly kind: Kind
+  readonly operand: string
+  /** The folder where it begins, whole; of an address nothing. */
+  readonly base: string
+}
+
+async function searchOf(operand: string): Promise<Search> {
   const kind = await operandKind(operand)
+  if (kind === "picture") return { kind, operand, base: isAddress(operand) ? "" : dirname(resolve(operand)) }
+  return { kind, operand, base: resolve(kind === "folder" ? operand : splitPattern(operand).base) }
+}
+
+async function* imagesOf(
+  { kind, operand }: Search,
+  recursive: boolean,
+  leaveOut: (path: string) => boolean,
+): AsyncGenerator<Found, void> {
   if (kind === "picture") {
     const name = isAddress(operand) ? addressName(operand) : basename(operand)
     yield { image: isAddress(operand) ? operand : normalize(operand), below: name }
@@ -81,6 +110,7 @@ async function* imagesOf(operand: string, recursive: boolean): AsyncGenerator<Fo
   }
   let count = 0
   for await (const found of kind === "folder" ? filesBelow(operand, "", recursive) : filesMatching(operand)) {
+    if (leaveOut(resolve(found.image))) continue
     count++
     yield found
   }
@@ -114,17 +144,24 @@ async function* filesBelow(folder: string, below: string, recursive: boolean): A
 }
 
 async function* filesMatching(operand: string): AsyncGenerator<Found, void> {
-  const parts = forwardSlashes(operand).split("/")
-  // What stands before the first part with a wildcard is where the search begins.
-  const first = parts.findIndex((part) => isDynamicPattern(part) || part.includes("\\"))
-  const base = first === 0 ? "." : parts.slice(0, first).join("/") || "/"
-  const names = await glob(parts.slice(first).join("/"), {
-    cwd: resolve(base),
-    expandDirectories: false,
-    followSymbolicLinks: false,
-  })
+  const { base, pattern } = splitPattern(operand)
+  const names = await glob(pattern, { cwd: resolve(base), expandDirectories: false, followSymbolicLinks: false })
   names.sort()
   for (const name of names) if (isPictureName(name)) yield { image: join(base, name), below: normalize(name) }
+}
+
+/** What stands before the first part with a wildcard is where the search begins. */
+function splitPattern(operand: string): { readonly base: string; readonly pattern: string } {
+  const parts = forwardSlashes(operand).split("/")
+  const first = parts.findIndex((part) => isDynamicPattern(part) || part.includes("\\"))
+  const base = first === 0 ? "." : parts.slice(0, first).join("/") || "/"
+  return { base, pattern: parts.slice(first).join("/") }
+}
+
+function isWithin(path: string, folder: string | undefined): boolean {
+  if (folder === undefined || path === "") return false
+  const way = relative(resolve(folder), path)
+  return way === "" || !(way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way))
 }
 
 /** By code units, so that the order is the same everywhere. */

@@ -1,6 +1,6 @@
 /** `--sheet`: the pictures of a batch with what was found in them, small, a hundred to a sheet. */
 
-import { basename, extname } from "node:path"
+import { basename, extname, resolve } from "node:path"
 import type { PixelLeaf } from "../index"
 import { type ContactTile, contactSheet, isIsaacError, type RgbImage, resample, writeImage } from "../internal"
 
@@ -44,8 +44,14 @@ export async function drawSheets(file: string, entries: readonly SheetEntry[], o
   }
 }
 
+/** It may have been written here before: the sheet, or a further one. */
+export function isSheet(path: string, file: string): boolean {
+  const [whole, first] = [resolve(path), resolve(file)]
+  return whole === first || whole.replace(/-\d+(?=\.\w+$)/, "-2") === sheetName(first, 2)
+}
+
 /** Which sheet of several it is: sheet.png, sheet-2.png, … */
-export function sheetName(file: string, number: number): string {
+function sheetName(file: string, number: number): string {
   const ending = extname(file)
   return number === 1 ? file : `${file.slice(0, -ending.length)}-${number}${ending}`
 }

@@ -1,14 +1,14 @@
 /** One question about many pictures: a line of JSON for each, as soon as it is done. */
 
 import { mkdir } from "node:fs/promises"
-import { dirname, join, resolve, sep } from "node:path"
+import { dirname, join } from "node:path"
 import type { Answer, Isaac, PixelLeaf } from "../index"
 import { IsaacError, isIsaacError, type RgbImage } from "../internal"
 import { BatchFile, type BatchSettings } from "./batch-file"
 import { type BatchImage, keyOf, listImages } from "./batch-images"
 import type { BatchFlags } from "./batch-options"
 import { BatchProgress } from "./batch-progress"
-import { drawSheets, type SheetEntry, sheetName } from "./batch-sheet"
+import { drawSheets, isSheet, type SheetEntry } from "./batch-sheet"
 import { drawAnswer } from "./draw"
 import { Failed, Interrupted } from "./failure"
 import { readPictures } from "./pictures"
@@ -45,8 +45,9 @@ export async function runBatch<A extends Answer>(
   line.show("looking for pictures")
   let file: BatchFile | undefined
   try {
-    const { recursive, out } = flags
-    const images = await listImages(work.operands, { recursive, drawn: drawnBy(flags), signal })
+    const { recursive, out, drawDir, sheet } = flags
+    const isOwn = (path: string) => sheet !== undefined && isSheet(path, sheet)
+    const images = await listImages(work.operands, { recursive, drawDir, isOwn, signal })
     file = out === undefined ? undefined : await BatchFile.open(out, work.settings, signal)
     const todo = file ? remaining(images, file) : images
     const progress = new BatchProgress(line, images.length, images.length - todo.length)
@@ -61,16 +62,6 @@ export async function runBatch<A extends Answer>(
     line.clear()
     await file?.close()
   }
-}
-
-/** What an earlier run has drawn. */
-function drawnBy({ drawDir, sheet }: BatchFlags): (path: string) => boolean {
-  const folder = drawDir === undefined ? undefined : resolve(drawDir) + sep
-  const [first, second] = sheet === undefined ? [] : [1, 2].map((number) => resolve(sheetName(sheet, number)))
-  return (path) =>
-    (folder !== undefined && path.startsWith(folder)) ||
-    path === first ||
-    path.replace(/-\d+(?=\.\w+$)/, "-2") === second
 }
 
 /** What has no answer yet. What failed before comes last: it may fail in a way that ends everything. */
