@@ -12,7 +12,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type LoadModel, McpModel } from "../src/cli/mcp-model"
 import { PictureReader, type PictureReaderOptions } from "../src/cli/mcp-pictures"
 import { createMcpServer } from "../src/cli/mcp-server"
-import { Isaac } from "../src/index"
+import { IsaacError } from "../src/errors"
+import { type Answer, Isaac } from "../src/index"
 import { decodeImage } from "../src/processor/decode-image-node"
 import { type BuiltPackage, buildPackage } from "./built-package"
 import { runCommand } from "./cli-terminal"
@@ -64,10 +65,15 @@ function textsOf({ content }: CallToolResult): string[] {
 }
 
 let tiny: Connected
+/** An answer, for models that are none. */
+let given: Answer
 let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "isaac-mcp-"))
   tiny = await connected()
+  const isaac = await loadHere("tiny")
+  given = await isaac.ask(await readFile(picture), question, { expect: "box" })
+  await isaac.dispose()
   // What answers are checked against must be known to the client.
   await tiny.client.listTools()
 })
@@ -191,9 +197,6 @@ describe("the tools", () => {
 
   it("hand every parameter on", async () => {
     const seen: { name: string; question?: string; options: Record<string, unknown> }[] = []
-    const isaac = await loadHere("tiny")
-    const given = await isaac.ask(await readFile(picture), question, { expect: "box" })
-    await isaac.dispose()
     const note = (name: string) => (_: unknown, options: Record<string, unknown>) => {
       seen.push({ name, options })
       return Promise.resolve({ ...given, caption: "words" })
@@ -263,6 +266,26 @@ describe("calls", () => {
     const together = await Promise.all([...asked, ...asked].map((input) => call(tiny.client, "question", input)))
     expect(together.map(({ structuredContent }) => structuredContent!.text)).toEqual([...alone, ...alone])
     expect(new Set(alone).size).toBe(3)
+  })
+
+  it("load the model once for all, again after a failure, and are answered one at a time", async () => {
+    let [loads, asking, most] = [0, 0, 0]
+    const ask = async () => {
+      most = Math.max(most, ++asking)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      asking--
+      return given
+    }
+    const load = async () => {
+      if (++loads === 1) throw new IsaacError("io", "the disk is asleep")
+      return { info: given, ask, dispose: async () => {} } as unknown as Isaac
+    }
+    const { client } = await connected({}, load)
+    const input = { media_url: picture, question }
+    expect(textsOf(await call(client, "question", input))).toEqual(["io: the disk is asleep"])
+    const results = await Promise.all([1, 2, 3, 4].map(() => call(client, "question", input)))
+    expect(results.map(({ isError }) => isError)).toEqual(Array(4).fill(undefined))
+    expect({ loads, most }).toEqual({ loads: 2, most: 1 })
   })
 
   it("tell how far they are to a client that asks, in growing numbers", async () => {
