@@ -12,6 +12,7 @@ import { listImages } from "../src/cli/batch-images"
 import { BatchProgress } from "../src/cli/batch-progress"
 import { drawSheets, isSheet } from "../src/cli/batch-sheet"
 import { ProgressLine } from "../src/cli/progress"
+import { OUTPUT_CLOSED } from "../src/cli/terminal"
 import { IsaacError } from "../src/errors"
 import { buildPackage } from "./built-package"
 import { fakeTerminal, runCommand } from "./cli-terminal"
@@ -360,6 +361,14 @@ describe("a batch", () => {
     expect(existsSync(`${out()}.lock`)).toBe(false)
     expect(await runCommand(["caption", folder, "--out", out()])).toMatchObject({ code: 0 })
     expect(await linesOf(out())).toHaveLength(2)
+  })
+
+  it("ends quietly when nobody reads its lines any more", async () => {
+    const terminal = fakeTerminal({ tty: true })
+    terminal.onOut = () => terminal.controller.abort(OUTPUT_CLOSED)
+    const { code, out, err } = await runCommand(caption(), terminal)
+    expect({ code, lines: out.split("\n").length - 1 }).toEqual({ code: 0, lines: 1 })
+    expect(err).not.toContain("isaac:")
   })
 
   it("goes on with a new engine when one is lost, but not for ever", async () => {

@@ -13,7 +13,7 @@ import { drawAnswer } from "./draw"
 import { Failed, Interrupted } from "./failure"
 import { readPictures } from "./pictures"
 import { ProgressLine } from "./progress"
-import type { Terminal } from "./terminal"
+import { INTERRUPTED, type Terminal } from "./terminal"
 
 export interface BatchWork<A extends Answer> {
   /** What a sheet is called. */
@@ -72,12 +72,13 @@ function remaining(images: readonly BatchImage[], { done, failed }: BatchFile): 
   return todo.sort((a, b) => again(a) - again(b))
 }
 
-function summarise(progress: BatchProgress, terminal: Terminal): void {
-  const interrupted = terminal.signal.aborted
-  if (terminal.errIsTty || interrupted || progress.failed > 0) {
-    terminal.err(`isaac: ${interrupted ? "interrupted: " : ""}${progress.summary()}\n`)
+function summarise(progress: BatchProgress, { signal, err, errIsTty }: Terminal): void {
+  // Whoever reads no further needs no summary.
+  const interrupted = signal.reason === INTERRUPTED
+  if (signal.aborted ? interrupted : errIsTty || progress.failed > 0) {
+    err(`isaac: ${interrupted ? "interrupted: " : ""}${progress.summary()}\n`)
   }
-  if (interrupted) throw new Interrupted()
+  if (signal.aborted) throw new Interrupted()
   if (progress.failed > 0) throw new Failed()
 }
 
