@@ -9,7 +9,10 @@ import { checkStop, StopStrings } from "./stop-strings"
 import { TextStream } from "./text-stream"
 import type { Vocabulary } from "./vocabulary"
 
-/** stop: the model or a stop text ended it; length: `maxNewTokens` or the context was reached; abort: the caller's signal fired. */
+/**
+ * stop: the model or a stop text ended it; length: `maxNewTokens` or the context was reached, or a guided answer had no
+ * room for what was to come; abort: the caller's signal fired.
+ */
 export type FinishReason = "stop" | "length" | "abort"
 
 /** One generated token; a stop token is the last one. */
@@ -62,6 +65,8 @@ export class Continuation {
   #forced: number[] = []
   #tokens = 0
   #forcedTokens = 0
+  /** What should come next had no room. */
+  #cut = false
 
   /**
    * @param prompt what is continued
@@ -150,7 +155,7 @@ export class Continuation {
       this.finishReason = "stop"
     } else if (complete) {
       text += this.#stops.end()
-      this.finishReason = last && !ends ? "length" : "stop"
+      this.finishReason = this.#cut || (last && !ends) ? "length" : "stop"
     }
 
     // 3. What the model made of it.
@@ -179,7 +184,19 @@ export class Continuation {
     if (logits === undefined) throw new IsaacError("internal", "a token is to be sampled without logits")
     if (this.#guide === undefined) return this.#sampler.next(logits)
     const { stopIds } = this.#setup
-    return this.#sampler.next(logits, { tokens: this.#guide.allowed(left), stopIds, mayEnd: this.#guide.mayEnd })
+    const { mayEnd } = this.#guide
+    const tokens = this.#guide.allowed(left)
+    const end = stopIds.find((id) => !this.#sampler.bans(id))
+    if (!mayEnd || end === undefined) return this.#sampler.next(logits, { tokens, stopIds, mayEnd })
+    // It may end here. If the model wants something for which there is no room any more, it does.
+    const wished = this.#sampler.next(logits, {
+      tokens: this.#guide.allowed(Number.POSITIVE_INFINITY),
+      stopIds,
+      mayEnd,
+    })
+    if (tokens.has(wished) || stopIds.includes(wished)) return wished
+    this.#cut = true
+    return end
   }
 
   /** The guide sees a token; of several that are forced it was the last, it tells what must follow. */

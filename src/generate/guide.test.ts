@@ -162,6 +162,26 @@ describe("an answer under a guide", () => {
     expect(answer.finishReason).toBe("stop")
   })
 
+  it("ends where the model wants what has no room, and says that it was cut", () => {
+    const guide = tags({ kinds: ["point"] })
+    const cut = start(guide, { maxNewTokens: 10 })
+    cut.next(liking("1"), 99)
+    expect(cut.next(liking("<point"), 98)).toEqual({ id: END, text: "" })
+    expect(cut).toMatchObject({ finishReason: "length", whole: true, tokens: 2 })
+    const roomy = start(guide, { maxNewTokens: 11 })
+    roomy.next(liking("1"), 99)
+    expect(roomy.next(liking("<point"), 98).text).toBe("<point")
+    const free = start(guide, { maxNewTokens: 10, stopIds: [] })
+    free.next(liking("1"), 99)
+    expect(free.next(liking("<point", "x"), 98).text).toBe("x")
+    const ended = start(guide, { maxNewTokens: 10 })
+    ended.next(liking("1"), 99)
+    const logits = liking("x")
+    logits[END] = 11
+    expect(ended.next(logits, 98).id).toBe(END)
+    expect(ended.finishReason).toBe("stop")
+  })
+
   it("takes an end token that is a letter for an end only where it may end", () => {
     const guide = rulesOf(jsonLanguage({ type: "array", items: { type: "integer" } }))
     const answer = start(guide, { stopIds: [idOf("1")] })
@@ -262,7 +282,7 @@ describe("generation under a guide", () => {
       expect(ids.length).toBeLessThanOrEqual(most)
       expect(report.whole, text).toBe(true)
       expect(parse(text).issues).toEqual([])
-      expect(report.finishReason).toBe(ids.at(-1) === END ? "stop" : "length")
+      if (ids.at(-1) !== END) expect(report.finishReason).toBe("length")
     }
   })
 

@@ -17,7 +17,11 @@ export interface Guide {
   readonly mayEnd: boolean
   /** Nothing may follow. */
   readonly mustEnd: boolean
-  /** Tokens that may come next; end tokens are none of them. @param left how many may still be written, this one included */
+  /**
+   * Tokens that may come next; end tokens are none of them.
+   *
+   * @param left how many may still be written, this one included; Infinity where there is room for everything
+   */
   allowed(left: number): TokenSet
   /**
    * Tokens that must come next, whatever the model thinks, cut as the tokenizer would cut them. What might be the
@@ -74,7 +78,7 @@ export class GuideRules {
   allowed(language: Language, left: number): TokenSet {
     const { tokens, longestExit } = this.#mask(language)
     if (tokens.size === 0 && !language.ends) throw wordless()
-    const roomy = this.trie.complete && left > longestExit
+    const roomy = left === Number.POSITIVE_INFINITY || (this.trie.complete && left > longestExit)
     if (roomy || this.cost(language, left) > left) return tokens
     let byLeft = this.#tight.get(language)
     if (byLeft === undefined) {

@@ -34,7 +34,7 @@ describe("the language of guided answers", () => {
   it.each([
     "",
     "No.",
-    "1 < 2 <b>bold</b> <p>para</p> <pre> <poin <points x> </point> a<",
+    "1 < 2 <b>bold</b> <p>para</p> <pre> <poin <poly x> </point> <coll a<",
     '<point mention="x" t=1.5> (0,1000) </point>',
     "<point> (3,4) </point>",
     '<point_box mention="orange square"> (805,350) (940,520) </point_box>',
@@ -49,9 +49,10 @@ describe("the language of guided answers", () => {
   })
 
   it.each([
-    "<point>",
-    "<POINT>",
-    "<Point ",
+    "<points",
+    "<point_b x",
+    "<POINT",
+    "<Polygon",
     "<point\u00a0",
     "<point\n",
     "<poınt",
@@ -75,6 +76,13 @@ describe("the language of guided answers", () => {
     expect(takes(any, text)).toBe(false)
     // Nor anything that is longer by a close of its own.
     if (!text.endsWith(">")) expect(behind(any, text)).toBeNull()
+  })
+
+  it("may not end behind the name of a tag", () => {
+    for (const name of ["<point", "<point_box", "<polygon", "a <collection"]) {
+      expect(behind(any, name)?.ends, name).toBe(false)
+      expect(behind(any, name.slice(0, -1))?.ends, name).toBe(!name.includes("_"))
+    }
   })
 
   it("has the kinds that were asked for, and no words where they are not wanted", () => {

@@ -1,7 +1,7 @@
 /**
  * What a guided answer may be: words, and pointing tags that `parse` reads without a complaint.
  *
- * An answer may begin with a <think> block. In words a "<" may stand, but whatever begins like a pointing tag becomes
+ * An answer may begin with a <think> block. In words a "<" may stand, but whatever begins with a pointing tag's name becomes
  * one: `<point mention="x"> (1,2) </point>`, with just the spaces that models were trained to write, coordinates
  * 0 … 1000 and the second corner of a box right of and below the first. So parsing finds every tag, and no issues.
  */
@@ -186,11 +186,10 @@ function spellings(name: string): string[] {
   return unescapeHtml(plain) === name ? [escaped, plain] : [escaped]
 }
 
-/** Beginnings that a reader would take for tags, in any case. */
-const NAMES = ["point", "point_box", "polygon", "collection", "think"]
-const BEGINNINGS: ReadonlySet<string> = new Set(
-  NAMES.flatMap((name) => Array.from({ length: name.length + 1 }, (_, length) => `<${name.slice(0, length)}`)),
-)
+/** A tag that is never begun in words: thoughts stand before them. */
+const THINK = "think"
+/** Names that a reader takes for tags, in any case. */
+const NAMES: readonly string[] = [...Object.values(TAG_NAMES), "collection", THINK]
 
 /** Words around tags. */
 class Words {
@@ -217,19 +216,25 @@ class Words {
 
   #next(seen: string, byte: number): Language | null {
     if (seen === "") return this.from(byte === 0x3c ? "<" : "")
-    const character = String.fromCharCode(byte)
-    const more = seen + character
-    if (BEGINNINGS.has(more.toLowerCase())) return this.from(more)
     const name = seen.slice(1).toLowerCase()
-    // Half a name spelled with a letter that only looks like one: readers would take it for the name.
+    const character = String.fromCharCode(byte)
+    // A letter that only looks like the next one: readers would take the whole for the name.
     if (NAMES.some((whole) => whole.startsWith(name) && isLookalike(byte, whole.charCodeAt(name.length)))) return null
-    if (NAMES.includes(name)) {
-      // The tag itself, when it is one; else nothing that would end its name.
-      const inside = seen.slice(1) === name ? this.#tags.behind(name)?.next(byte) : undefined
-      if (inside) return this.#grammar.sequence(inside, this.from(""))
-      const ends = character === ">" || (name !== "think" && (byte >= 0x80 || byte <= 0x20))
-      if (ends) return null
-    }
+    if (name === THINK && character === ">") return null
+    const longer = name + character.toLowerCase()
+    // The name is complete: a tag follows, or nothing does.
+    if (longer !== THINK && NAMES.includes(longer)) return seen + character === `<${longer}` ? this.#tag(longer) : null
+    if (NAMES.some((whole) => whole.startsWith(longer))) return this.from(seen + character)
     return this.from(character === "<" ? "<" : "")
+  }
+
+  /** What may stand behind "<" and the name of a tag; null when there is no such tag. */
+  #tag(name: string): Language | null {
+    const grammar = this.#grammar
+    const longer = NAMES.filter((other) => other.startsWith(name)).flatMap((other) => {
+      const behind = this.#tags.behind(other)
+      return behind ? grammar.sequence(grammar.text(other.slice(name.length)), behind) : []
+    })
+    return longer.length === 0 ? null : grammar.sequence(grammar.either(...longer), this.from(""))
   }
 }
