@@ -67,7 +67,8 @@ export interface DetectionScores {
   readonly categories: readonly CategoryScores[]
 }
 
-export const IOU_THRESHOLDS: readonly number[] = Array.from({ length: 10 }, (_, i) => 0.5 + i * 0.05)
+/** To the last bit those of pycocotools: boxes of whole pixels do overlap by exactly 0.85 and 0.9. */
+export const IOU_THRESHOLDS: readonly number[] = Array.from({ length: 10 }, (_, i) => 0.5 + i * ((0.95 - 0.5) / 9))
 const RECALLS = Array.from({ length: 101 }, (_, i) => i * 0.01)
 const MOST_FOUND = 100
 
