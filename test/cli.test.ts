@@ -118,7 +118,7 @@ describe("help and version", () => {
   it("names every command", async () => {
     const { code, out } = await runCommand(["--help"])
     expect(code).toBe(EXIT.ok)
-    for (const name of ["ask", "convert", "score", "trace", "inspect", "doctor"])
+    for (const name of "ask caption detect ocr count point chat convert score trace inspect doctor".split(" "))
       expect(out).toMatch(new RegExp(`^ {2}${name} `, "m"))
   })
 
