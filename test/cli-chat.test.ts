@@ -298,10 +298,11 @@ describe("what a line says", () => {
   })
 })
 
-it("a picture that is mistyped is told before the model is loaded, and - is no picture", async () => {
+it("what is mistyped is told before the model is loaded, and - is no picture", async () => {
   expect(await chat([], ["no.png", "--model", "./none"])).toMatchObject({
     code: 1,
     err: expect.stringContaining("no.png"),
   })
+  expect(await chat([], ["--logprobs", "2"])).toMatchObject({ code: 2, err: expect.stringContaining("--json") })
   expect(await chat([], ["-"])).toMatchObject({ code: 1, err: expect.stringContaining("standard input") })
 })

@@ -8,7 +8,7 @@ import { CHAT_COMMANDS, type ChatCommand, isExpecting, parseChatLine } from "./c
 import { ChatLines } from "./chat-lines"
 import { readPicture, type ShownPicture, Talk } from "./chat-talk"
 import { addEngineOptions, type EngineOptions } from "./engine-options"
-import { Failed, Interrupted } from "./failure"
+import { Failed, Interrupted, UsageError } from "./failure"
 import { formatTable } from "./format"
 import { addGuidedOptions, type GuidedFlags, guidedOf } from "./guided-options"
 import { ProgressLine } from "./progress"
@@ -34,6 +34,7 @@ export function addChat(program: Command, terminal: Terminal): void {
     .option("--json", "a line of JSON for each answer instead of the text")
     .option("--history <file>", "keep the lines that are typed for the arrow keys of the next chat")
     .action(async (names: string[], flags: ChatFlags) => {
+      if (flags.logprobs !== undefined && !flags.json) throw new UsageError("--logprobs needs --json")
       const { signal } = terminal
       const progress = new ProgressLine(terminal)
       try {
