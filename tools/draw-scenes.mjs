@@ -34,5 +34,4 @@ for (const [i, { image }] of scenes.entries()) {
     .toFile(join(out, fileOf(i)))
 }
 await writeFile(join(out, "scenes.json"), `${JSON.stringify(datasetOf(scenes, seeds, fileOf))}\n`)
-const objects = scenes.reduce((sum, scene) => sum + scene.objects.length, 0)
-console.log(`${count} pictures with ${objects} objects in ${out}; now: npx isaac eval ${join(out, "scenes.json")}`)
+console.log(`${count} pictures in ${out}; now: npx isaac eval ${join(out, "scenes.json")}`)

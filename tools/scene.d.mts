@@ -8,4 +8,6 @@ export interface Scene {
 
 export function drawScene(seed: number, glyphDot: (character: string, column: number, row: number) => 0 | 1): Scene
 
+export const COLOURS: Readonly<Record<string, readonly [red: number, green: number, blue: number]>>
+
 export function datasetOf(scenes: readonly Scene[], seeds: readonly number[], fileOf: (index: number) => string): object
