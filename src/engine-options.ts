@@ -74,6 +74,7 @@ export interface LoadOptions {
    */
   readonly allowPrivateUrls?: boolean
   readonly signal?: AbortSignal
+  /** Told how far loading is. */
   readonly onProgress?: (progress: LoadProgress) => void
 }
 

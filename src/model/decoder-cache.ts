@@ -95,6 +95,7 @@ export class DecoderCache {
     this.#largest.set(to, (this.#largest.get(from) ?? []).slice(0, length))
   }
 
+  /** Gives its memory back to the backend. */
   free(): void {
     this.#backend.free(this.kv)
     this.#largest.clear()

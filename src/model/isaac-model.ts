@@ -46,6 +46,7 @@ export interface PlanOptions {
 }
 
 export interface LoadModelOptions extends PlanOptions {
+  /** Told of each tensor. */
   readonly onProgress?: (progress: LoadProgress) => void
   readonly signal?: AbortSignal
 }

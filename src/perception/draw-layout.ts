@@ -4,6 +4,7 @@ import type { PictureSize, PixelLeaf } from "./geometry"
 import { type Colour, labelColour } from "./label-colour"
 import { cutToCells, oneLine, textCells } from "./label-text"
 
+/** How large a drawing is, and what is on it. */
 export interface DrawOptions {
   /** Draw what lies in the picture with this index only. Default 0. */
   readonly image?: number

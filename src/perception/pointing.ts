@@ -29,7 +29,9 @@ export interface PolygonLeaf extends Mentioned {
   readonly points: readonly (readonly [x: number, y: number])[]
 }
 
+/** One thing that an answer points at. */
 export type Leaf = PointLeaf | BoxLeaf | PolygonLeaf
+/** How it is pointed at. */
 export type LeafType = Leaf["type"]
 
 /** A group whose members inherit its mention and t. Parsing gives leaves only; serialising takes groups within groups. */
@@ -38,6 +40,7 @@ export interface Collection extends Mentioned {
   readonly items: readonly Tag[]
 }
 
+/** What a tag of the grammar holds. */
 export type Tag = Leaf | Collection
 
 /** [start, end) in Unicode code points (not UTF-16 units) of the parsed text. */

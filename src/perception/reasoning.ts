@@ -59,6 +59,7 @@ export class ReasoningCleaner {
     return this.pieces.join("")
   }
 
+  /** The next piece: what of it is text, and the blocks of reasoning that closed in it. */
   consume(chunk: string): { text: string; reasoning: string[] } {
     let rest = chunk
     if (this.pieces.length > 0) {
@@ -90,6 +91,7 @@ export class ReasoningCleaner {
     return { text: text + rest.slice(from), reasoning }
   }
 
+  /** Forgets what was read so far. */
   reset(): void {
     this.pieces = []
     this.tail = ""
@@ -137,6 +139,7 @@ export class ReasoningStream {
     this.text = new TrimmedText(!verbatim)
   }
 
+  /** The next piece of the answer. */
   push(piece: string): ReasoningDelta {
     if (this.ended) throw new IsaacError("bad_input", "this ReasoningStream has ended; make a new one for another text")
     const all = this.held + piece

@@ -34,6 +34,7 @@ export type Segment =
   | { readonly type: "text"; readonly text: string; readonly span: Span }
   | { readonly type: "tag"; readonly tag: Tag; readonly span: Span }
 
+/** What a text says: its pieces in order, what it points at, and what could not be read. */
 export interface ParseResult {
   /** The whole text in order: its pieces of text and its tags. */
   readonly segments: readonly Segment[]

@@ -19,7 +19,11 @@ export class PreparedImage {
     readonly patches: Rows,
   ) {}
 
-  /** @param time the event's place among the others (its start and end) */
+  /**
+   * The picture as an event of a prompt.
+   *
+   * @param time the event's place among the others (its start and end)
+   */
   event(time = 0): Event {
     const { dimsReal, dimsVirtual, patches } = this
     return createEvent({ type: "image", time, data: patches, dimsReal, dimsVirtual })

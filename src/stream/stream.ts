@@ -43,6 +43,7 @@ export class Stream {
     return sum
   }
 
+  /** Its events, in order. */
   [Symbol.iterator](): Iterator<Event> {
     return this.events[Symbol.iterator]()
   }

@@ -17,7 +17,7 @@ import { tokenView } from "./token-view"
  */
 export class TensorStream {
   readonly streams: readonly Stream[]
-  /** [B, T]: the number of streams and the kept tokens of each. */
+  /** `[B, T]`: the number of streams and the kept tokens of each. */
   readonly shape: readonly [batch: number, tokens: number]
 
   /** @throws IsaacError `bad_input` when the streams have different numbers of tokens */

@@ -230,6 +230,7 @@ export class IsaacClient implements AsyncDisposable {
     await this.#stop()
   }
 
+  /** The same as `dispose`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }
@@ -348,10 +349,12 @@ export class ModelCache implements AsyncDisposable {
     await this.#caller.call("truncateCache", { cache: await this.id(), length })
   }
 
+  /** Gives up the keys and values. */
   dispose(): Promise<void> {
     return this.#handle.dispose()
   }
 
+  /** The same as `dispose`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }
@@ -440,10 +443,12 @@ export class IsaacSession implements AsyncDisposable {
     return this.#caller.call("saveSession", { session: await this.#handle.id(), path: to })
   }
 
+  /** Gives up the conversation and its memory. */
   dispose(): Promise<void> {
     return this.#handle.dispose()
   }
 
+  /** The same as `dispose`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }
@@ -468,10 +473,12 @@ export class IsaacView extends PictureTasks implements AsyncDisposable {
     this.#handle = handle
   }
 
+  /** Gives up the picture and what was computed of it. */
   dispose(): Promise<void> {
     return this.#handle.dispose()
   }
 
+  /** The same as `dispose`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }
