@@ -82,6 +82,8 @@ describe("drawn scenes", () => {
         }
       }
     }
+    const questions = dataset.images.flatMap(({ questions }) => questions.map(({ question }) => question))
+    expect(questions.filter((question) => question.endsWith("on the left?")).length).toBeGreaterThan(3)
     expect(Math.min(answers.get("Yes.") ?? 0, answers.get("No.") ?? 0)).toBeGreaterThan(3)
   })
 })

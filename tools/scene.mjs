@@ -107,7 +107,7 @@ export function plural(name) {
 export function drawScene(seed, glyphDot) {
   const choose = random(seed)
   const width = 160 + 32 * choose(6)
-  const height = Math.max(width / 2, Math.min(width * 2, 160 + 32 * choose(6)))
+  const height = 160 + 32 * choose(6)
   const backgrounds = Object.values(BACKGROUNDS)
   const background = backgrounds[choose(backgrounds.length)]
   const image = paintBackground(width, height, background, choose)
