@@ -181,6 +181,10 @@ describe("the other tasks", () => {
     const { tasks, cases } = score(answers, { tasks: ["count"] })
     expect(tasks.count).toMatchObject({ questions: 2, unanswered: 1, exact: 0.5, mae: 1.5 })
     expect(cases[1]).toMatchObject({ badness: 1, expected: "3", said: "Many." })
+    const none = { images: [{ id: 1, file_name: "1.png" }], annotations: [{ image_id: 1, objects: "cats", count: 0 }] }
+    const noCats = readDataset([{ name: "d", value: none }])
+    const silent = new Map([[noCats.images[0], { answers: [answer("count", "cats", { count: null })] }]])
+    expect(scoreDataset(noCats, silent, { tasks: ["count"], absent: 0 }).cases).toMatchObject([{ badness: 1 }])
   })
 
   it("vqa and ocr: the words without tags; text in mentions only is text", () => {
@@ -189,6 +193,8 @@ describe("the other tasks", () => {
     const { tasks, cases } = score([[yes, { ...stop, text: "" }]], { tasks: ["vqa", "ocr"] })
     expect(tasks.vqa).toEqual({ questions: 1, exact: 0, normalised: 1, accuracy: 1 })
     expect(tasks.ocr?.normalised).toEqual({ texts: 1, exact: 0, cer: 0.25, wer: 1 })
+    const both = answer("ocr", null, { text: "STOP <point> (1,2) </point>", pixels: [box("sign", 0, 0, 1, 1)] })
+    expect(score([[both]], { tasks: ["ocr"] }).tasks.ocr?.raw.exact).toBe(1)
     expect(cases.map(({ task, badness }) => [task, badness])).toEqual([
       ["vqa", 0],
       ["ocr", 0.25],
