@@ -34,10 +34,11 @@ export async function drawWorst(
   for (const { image, task, about, badness, expected, said, expectedLeaves, foundLeaves } of worst) {
     try {
       const [picture] = await readPictures([pictureOf(image)], signal)
+      // What was said first: questions are long, and the line is cut.
       const words =
         task === "detect"
           ? `detect, F1 ${(1 - badness).toFixed(2)}`
-          : `${about ?? task}: ${oneLine(said)} (${oneLine(expected)})`
+          : `${oneLine(said)} (${oneLine(expected)}) ${about ?? task}`
       const caption = `${image.file} ${words}`
       tiles.push({ picture, leaves: foundLeaves, expected: expectedLeaves, caption })
     } catch (error) {

@@ -171,7 +171,7 @@ describe("the other tasks", () => {
     })
     expect(cases.map(({ badness, said }) => [badness.toFixed(3), said])).toEqual([
       ["0.333", "2 points, 1 inside"],
-      ["0.000", "1 points, 1 inside"],
+      ["0.000", "1 point, 1 inside"],
       ["1.000", "None."],
     ])
   })

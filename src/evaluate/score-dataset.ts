@@ -200,7 +200,7 @@ function pointReport(pairs: readonly Pair<"point">[], dataset: Dataset, cases: E
       ...{ image, task: "point", about: asked.about },
       badness: 1 - (f1Of({ matched: count.hit, found: count.points, objects: count.objects }) ?? 1),
       expected: `${count.objects} ${asked.about}`,
-      said: answer.pixels.length === 0 ? answer.text : `${answer.pixels.length} points, ${count.inside} inside`,
+      said: answer.pixels.length === 0 ? answer.text : `${plenty(answer.pixels.length)}, ${count.inside} inside`,
       expectedLeaves: objects.map((object) => leafOf(object, dataset)),
       foundLeaves: answer.pixels,
     })
@@ -288,6 +288,10 @@ function leafOf({ category, box, segmentation }: DatasetObject, { categories }: 
   if (polygon) return { type: "polygon", points: polygon, ...common }
   const [x, y, width, height] = box
   return { type: "box", x1: x, y1: y, x2: x + width, y2: y + height, ...common }
+}
+
+function plenty(points: number): string {
+  return points === 1 ? "1 point" : `${points} points`
 }
 
 /** "2 cat, dog" */
