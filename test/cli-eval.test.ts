@@ -6,6 +6,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import sharp from "sharp"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest"
+import { IsaacError } from "../src/errors"
 import { glyphDot } from "../src/perception/label-font"
 import { datasetOf, drawScene } from "../tools/scene.mjs"
 import { fakeTerminal, runCommand } from "./cli-terminal"
@@ -140,6 +141,29 @@ describe("isaac eval", () => {
     expect(err).toMatch(/^isaac: interrupted: 2 of 6 pictures.*run the same command to go on\n$/)
     expect(await linesOf(at("out/predictions.jsonl"))).toHaveLength(2)
     expect(existsSync(at("out/report.md"))).toBe(false)
+  })
+
+  it("an engine that is lost costs one picture; lost three times in a row, it ends the run", async () => {
+    const isaac = await theModel()
+    const { view } = isaac
+    let views = 0
+    const lost = new IsaacError("worker_lost", "the engine's worker ended")
+    const mock = vi.spyOn(isaac, "view").mockImplementation(function (this: typeof isaac, images) {
+      if (++views === 2) throw lost
+      return view.call(this, images)
+    })
+    const flags = ["eval", scenes(), "--task", "count", "--out", at("out"), "--json"]
+    const once = await runCommand(flags)
+    expect(once.code).toBe(1)
+    expect(JSON.parse(once.out).pictures).toEqual({ evaluated: 5, failed: 1 })
+    mock.mockImplementation(() => {
+      throw lost
+    })
+    await rm(at("out"), { recursive: true })
+    const ended = await runCommand(flags)
+    expect(ended.code).toBe(1)
+    expect(JSON.parse(ended.out)).toMatchObject({ error: { code: "worker_lost" } })
+    expect(await linesOf(at("out/predictions.jsonl"))).toHaveLength(2)
   })
 
   it("--guided and --per-class: every name is one of the dataset's", async () => {
