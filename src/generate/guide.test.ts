@@ -92,6 +92,24 @@ describe("a guide", () => {
     expect(() => guide.accept(idOf("_box"))).toThrow(/does not allow/)
   })
 
+  it("finds what may come in a string of limited length as if it looked at every token", () => {
+    // Pieces of up to 40 bytes, some with quotes.
+    const pieces: Vocabulary = {
+      ...{ size: 900, isSpecial: () => false },
+      tokenBytes: (id) => UTF8.encode(id < 256 ? "" : `${"ab".repeat((id >> 2) % 20)}${["", '"', '",', "é"][id % 4]}`),
+    }
+    const large = textTokens(pieces)
+    const text = jsonLanguage({ type: "array", items: { type: "string", maxLength: 60 } })
+    const rules = new GuideRules(pieces, large, text)
+    let place: Language | null = text
+    for (const byte of UTF8.encode('["')) place = place?.next(byte) ?? null
+    for (let written = 0; written <= 60; written++) {
+      expect(rules.allowed(place!, 1000).ids, `${written} characters`).toEqual(large.walk(place!, () => true).ids)
+      if (written < 60) place = place?.next(0x61) ?? null
+    }
+    expect(rules.allowed(place!, 1000).size).toBeLessThan(large.walk(text.next(0x5b)!.next(0x22)!, () => true).size)
+  })
+
   it("leaves out what cannot be completed any more, and says so when nothing ever could", () => {
     const rules = tags({ kinds: ["point"], text: false })
     // <point > _( 0 , 0 ) _</ point >: ten tokens.

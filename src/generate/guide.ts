@@ -43,6 +43,8 @@ interface Mask {
 
 /** Ids that masks keep together; beyond that they are found anew. 4 bytes each. */
 const MOST_IDS = 4 << 20
+/** Tokens of up to so many bytes are most of a vocabulary. */
+const FEW_BYTES = 10
 /** Tokens that are looked at again to cut forced text as the tokenizer would. */
 const CONTEXT = 12
 /** Bytes of forced text that are cut at a time. */
@@ -108,6 +110,15 @@ export class GuideRules {
 
   #mask(language: Language): Mask {
     let mask = this.#masks.get(language)
+    const { alike } = language
+    if (mask === undefined && alike !== null && alike.bytes >= FEW_BYTES) {
+      // Nearly all tokens are too short to tell the two apart.
+      const { tokens, longestExit } = this.#mask(alike.language)
+      const others = this.trie.longTokens(alike.bytes).filter((id) => tokens.has(id) && !this.#takes(language, id))
+      mask = { tokens: tokens.without(others.sort((a, b) => a - b)), longestExit }
+      if (others.length > 0) this.#keep(mask.tokens)
+      this.#masks.set(language, mask)
+    }
     if (mask === undefined) {
       let longestExit = 0
       const tokens = this.trie.walk(language, (after) => {
@@ -120,6 +131,12 @@ export class GuideRules {
       this.#masks.set(language, mask)
     }
     return mask
+  }
+
+  #takes(language: Language, id: number): boolean {
+    let state: Language | null = language
+    for (const byte of this.vocabulary.tokenBytes(id)) state = state?.next(byte) ?? null
+    return state !== null
   }
 
   #keep({ size }: TokenSet): void {
@@ -210,13 +227,13 @@ class LanguageGuide implements Guide {
       if (this.#recent.every((id, i) => all[i] === id)) return this.#checked(all.slice(this.#recent.length), text)
     }
     const ids = this.#checked(Array.from(vocabulary.encodeText(text)), text)
-    return ids.every((id) => trie.has(vocabulary, id)) ? ids : []
+    return ids.every((id) => trie.has(id)) ? ids : []
   }
 
   #checked(ids: readonly number[], text: string): readonly number[] {
     const { vocabulary, trie } = this.#rules
     const same = wholeText(ids.flatMap((id) => [...vocabulary.tokenBytes(id)])) === text
-    return same && ids.every((id) => trie.has(vocabulary, id)) ? ids : []
+    return same && ids.every((id) => trie.has(id)) ? ids : []
   }
 }
 

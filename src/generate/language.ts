@@ -29,6 +29,11 @@ export abstract class Language {
   /** The byte that must come next; -1 when several may, or when the answer may end. */
   abstract readonly only: number
 
+  /** One that takes the same strings of up to so many bytes, where there is one that more languages are alike to. */
+  get alike(): { readonly language: Language; readonly bytes: number } | null {
+    return null
+  }
+
   /** What may stand behind `byte`; null when nothing begins with it. */
   next(byte: number): Language | null {
     const known = this.#table === undefined ? this.#after?.get(byte) : this.#table[byte]
@@ -260,6 +265,11 @@ class Pair extends Language {
     return this.first.ends ? -1 : this.first.only
   }
 
+  override get alike() {
+    const first = this.first.alike
+    return first && { language: this.grammar.sequence(first.language, this.rest), bytes: first.bytes }
+  }
+
   protected derive(byte: number): Language | null {
     const inside = this.first.next(byte)
     const within = inside && this.grammar.sequence(inside, this.rest)
@@ -328,6 +338,12 @@ class Repeat extends Language {
 
   get only(): number {
     return this.ends ? -1 : this.#each.only
+  }
+
+  /** How many may come yet does not matter to a string that is too short for all of them. */
+  override get alike() {
+    if (this.#min > 0 || this.#max === Number.POSITIVE_INFINITY) return null
+    return { language: this.grammar.repeat(this.#each, 0), bytes: this.#max }
   }
 
   protected derive(byte: number): Language | null {

@@ -73,6 +73,18 @@ describe("a trie of tokens", () => {
     expect(new TokenTrie(vocabulary, () => true).complete).toBe(true)
   })
 
+  it("knows the long ones", () => {
+    const long = trie.longTokens(9)
+    const all = Array.from({ length: vocabulary.size }, (_, id) => id)
+    const expected = all.filter((id) => id % 10 !== 9 && vocabulary.tokenBytes(id).length > 9)
+    expect([...long].sort((a, b) => a - b)).toEqual(expected)
+    expect(expected.length).toBeGreaterThan(0)
+    const set = trie.walk(places[0][1], () => true)
+    const some = set.ids.filter((_, i) => i % 3 === 0)
+    expect([...set.without([...some]).ids]).toEqual([...set.ids.filter((_, i) => i % 3 !== 0)])
+    expect(set.without([])).toBe(set)
+  })
+
   it("tells whether a longer token may come", () => {
     const grammar = new Grammar()
     const words: Vocabulary = {
@@ -84,7 +96,7 @@ describe("a trie of tokens", () => {
     expect(small.longerThan(UTF8.encode(" ("), number)).toBe(true)
     expect(small.longerThan(UTF8.encode(" ("), grammar.text(" (2"))).toBe(false)
     expect(small.longerThan(UTF8.encode("("), grammar.text("(2"))).toBe(false)
-    expect(small.has(words, 1)).toBe(true)
+    expect(small.has(1)).toBe(true)
   })
 
   it("looks at few of 151,936 tokens where little may come, and at none of them twice", () => {

@@ -29,6 +29,19 @@ export class TokenSet {
     }
     return this.ids[low] === id
   }
+
+  /** All but these, which are in ascending order. */
+  without(others: readonly number[]): TokenSet {
+    if (others.length === 0) return this
+    const left = this.ids.slice()
+    let count = 0
+    let next = 0
+    for (const id of this.ids) {
+      while (others[next] < id) next++
+      if (others[next] !== id) left[count++] = id
+    }
+    return new TokenSet(left.slice(0, count))
+  }
 }
 
 export class TokenTrie {
@@ -50,11 +63,15 @@ export class TokenTrie {
   readonly #ids: Int32Array
   /** [tokens] Room for what a walk finds. */
   readonly #found: Int32Array
+  readonly #vocabulary: Vocabulary
+  /** [tokens] The longest first; found when first asked for. */
+  #byLength: Int32Array | undefined
   /** [256] The node of each byte as a token's first; 0 where there is none. */
   readonly #first: Int32Array
 
   /** @param takes tokens that are text; others never come */
   constructor(vocabulary: Vocabulary, takes: (id: number) => boolean) {
+    this.#vocabulary = vocabulary
     // 1. A tree, children as linked lists in ascending order of their bytes.
     let capacity = 1 << 12
     let byteOf = new Uint8Array(capacity)
@@ -151,8 +168,8 @@ export class TokenTrie {
   }
 
   /** Whether a token is in here. */
-  has(vocabulary: Vocabulary, id: number): boolean {
-    const at = this.#find(vocabulary.tokenBytes(id))
+  has(id: number): boolean {
+    const at = this.#find(this.#vocabulary.tokenBytes(id))
     return at > 0 && this.#ids.subarray(this.#starts[at], this.#starts[at + 1]).includes(id)
   }
 
@@ -185,6 +202,22 @@ export class TokenTrie {
     }
     this.looked += looked
     return new TokenSet(found.slice(0, count).sort())
+  }
+
+  /** Tokens of more bytes than these. */
+  longTokens(bytes: number): readonly number[] {
+    const found: number[] = []
+    for (const id of this.#longFirst()) {
+      if (this.#vocabulary.tokenBytes(id).length <= bytes) break
+      found.push(id)
+    }
+    return found
+  }
+
+  #longFirst(): Int32Array {
+    const length = (id: number) => this.#vocabulary.tokenBytes(id).length
+    this.#byLength ??= this.#ids.slice().sort((a, b) => length(b) - length(a))
+    return this.#byLength
   }
 
   /** Whether a token that begins with `bytes` and is longer is taken by the language. */

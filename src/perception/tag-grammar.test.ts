@@ -70,6 +70,8 @@ describe("the language of guided answers", () => {
     "word <think>",
     "<think>\n</think><Think>",
     "<thin\u212a",
+    "<think>\n</th\u0131",
+    "<think>\n</thin\u212a",
     "<point t=.5",
     "<point t=1e",
   ])("does not take %j", (text) => {
