@@ -7,7 +7,10 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import sharp from "sharp"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { drawImage } from "../src/draw-image-node"
 import type { EngineInfo } from "../src/engine-options"
+import type { PixelLeaf } from "../src/perception"
+import { labelColour } from "../src/perception/label-colour"
 import { decodeImage } from "../src/processor/decode-image-node"
 import type { RgbImage } from "../src/processor/rgb-image"
 import { buildBrowser } from "../tools/build-browser.mjs"
@@ -149,6 +152,7 @@ describe.skipIf(!chromium)(
       test("gives events as the answer is written, and ends at once when told", checkStreaming)
       test("takes pictures and models in every form that a page has", checkInputs)
       test("decodes pictures as Node does", checkPixels)
+      test("draws on pictures as Node does", checkDrawings)
       test("tells everybody when its worker is lost", checkLost)
       test("runs the page of the examples", checkExample)
     })
@@ -249,6 +253,31 @@ async function checkPixels(): Promise<void> {
     expect(worst, `${name}: worst ${worst}, mean ${mean}`).toBeLessThanOrEqual(mostWorst)
     expect(mean, `${name}: worst ${worst}, mean ${mean}`).toBeLessThanOrEqual(mostMean)
   }
+}
+
+async function checkDrawings(): Promise<void> {
+  const file = join(root, "models/isaac-tiny/samples", samples[0].image)
+  const leaves: readonly PixelLeaf[] = [
+    { type: "point", x: 100, y: 90, mention: "a dot", t: null, image: 0 },
+    { type: "box", x1: 20, y1: 30, x2: 80, y2: 70, mention: "a box", t: null, image: 0 },
+  ]
+  const { files, centre, format } = await page.run<{
+    files: Record<string, string>
+    centre: number[]
+    format: { code: string }
+  }>("drawings", { image: samples[0].image, leaves })
+  const bytes = (name: string) => Buffer.from(files[name], "base64")
+  const want = await decodeImage(await drawImage(file, leaves), "drawn in Node")
+  for (const name of ["png", "canvas"]) {
+    const got = await decodeImage(bytes(name), name)
+    expect([got.width, got.height], name).toEqual([want.width, want.height])
+    expect(Buffer.compare(Buffer.from(got.data), Buffer.from(want.data)), name).toBe(0)
+  }
+  for (const name of ["jpeg", "webp"]) expect((await sharp(bytes(name)).metadata()).format).toBe(name)
+  expect(bytes("svg").toString()).toMatch(/^<svg .*\n<image .*href="data:image\/png;base64,/)
+  const { r, g, b } = labelColour("a dot")
+  expect(centre).toEqual([r, g, b, 255])
+  expect(format.code).toBe("bad_input")
 }
 
 async function checkLost(): Promise<void> {

@@ -2,7 +2,7 @@
 // the headers for shared memory, under /isolated/.
 
 import { decodeImage } from "../../dist/browser/decode-image.js"
-import { Isaac, isIsaacError } from "../../dist/browser/isaac.js"
+import { drawImage, drawOnPixels, Isaac, isIsaacError } from "../../dist/browser/isaac.js"
 
 /** The same address for both, so that what one has kept the other finds. */
 const MODEL = "/models/isaac-tiny/"
@@ -48,6 +48,30 @@ const scenarios = {
     const stages = [...new Set(steps.map(({ stage }) => stage))]
     const { info } = isaac
     return { info, stages, notices, ms, answers, memory, before, released, isolated: crossOriginIsolated }
+  },
+
+  /** Leaves drawn on a picture in each format, from an address and from a canvas. */
+  async drawings({ image, leaves }) {
+    const element = new Image()
+    element.src = sample(image)
+    await element.decode()
+    const canvas = document.createElement("canvas")
+    canvas.width = element.naturalWidth
+    canvas.height = element.naturalHeight
+    const context = canvas.getContext("2d")
+    context.drawImage(element, 0, 0)
+    const files = {}
+    for (const format of ["png", "jpeg", "webp", "svg"]) {
+      files[format] = btoa(String.fromCharCode(...(await drawImage(sample(image), leaves, { format }))))
+    }
+    files.canvas = btoa(String.fromCharCode(...(await drawImage(canvas, leaves))))
+    const drawn = drawOnPixels(context.getImageData(0, 0, canvas.width, canvas.height), leaves, { minSide: 0 })
+    // What comes back goes onto a canvas as it is.
+    context.putImageData(new ImageData(drawn.data, drawn.width, drawn.height), 0, 0)
+    const [at] = leaves
+    const centre = [...context.getImageData(Math.round(at.x), Math.round(at.y), 1, 1).data]
+    const format = await failure(drawImage(canvas, leaves, { format: "bmp" }))
+    return { files, centre, format }
   },
 
   /** Events while the answer is written, and an abort in the middle of it. */
