@@ -91,6 +91,7 @@ describe("isaac eval", () => {
     const written = JSON.parse(await readFile(at("out/report.json"), "utf8"))
     expect(written).toMatchObject({ tasks, pictures })
     expect(written.worst[0]).toMatchObject({ task: expect.any(String), badness: expect.any(Number) })
+    for (const { badness } of written.worst) expect(badness).toBeGreaterThan(0)
     expect(await readFile(at("out/report.md"), "utf8")).toContain("![worst answers](worst.png)")
     expect(await sharp(at("out/worst.png")).metadata()).toMatchObject({ format: "png" })
 
@@ -127,13 +128,19 @@ describe("isaac eval", () => {
     expect(asked).toHaveBeenCalledTimes(1)
   })
 
-  it("Ctrl-C keeps what is done", async () => {
+  it.each([
+    ["while the model answers", false],
+    ["while something waits for the signal", true],
+  ])("Ctrl-C keeps what is done: %s", async (_, throws) => {
     const terminal = fakeTerminal()
     const isaac = await theModel()
     const { view } = isaac
     let views = 0
     vi.spyOn(isaac, "view").mockImplementation(function (this: typeof isaac, images) {
-      if (++views === 3) terminal.controller.abort("interrupted")
+      if (++views === 3) {
+        terminal.controller.abort("interrupted")
+        if (throws) throw new IsaacError("aborted", "reading was aborted")
+      }
       return view.call(this, images)
     })
     const { code, out, err } = await runCommand(["eval", scenes(), "--task", "count", "--out", at("out")], terminal)

@@ -109,7 +109,6 @@ export class EvalRun {
       const ready = await next
       // While the model looks at this picture, the next one is decoded.
       if (i + 1 < images.length) next = this.#read(images[i + 1])
-      if (signal.aborted) return
       const result = await this.#one(this.#isaac, image, ready)
       if (result === undefined) return
       await file?.append({ image: image.file, ...result })
