@@ -128,6 +128,11 @@ describe("contactSheet", () => {
     })
     expect(refused([tile], { columns: 0 })).toMatchObject({ code: "bad_input" })
     expect(refused([tile], { tileSize: 1.5 })).toMatchObject({ code: "bad_input" })
+    for (const bad of [undefined, [null], [{ leaves: [] }], [{ picture: red(1, 1) }], [{ ...tile, expected: [7] }]]) {
+      expect(refused(bad as unknown as ContactTile[])).toMatchObject({ code: "bad_input" })
+    }
+    const empty = { picture: { width: 0, height: 9, data: new Uint8Array(0) }, leaves: [] }
+    expect(refused([empty])).toMatchObject({ code: "bad_image" })
     const short = { picture: { width: 9, height: 9, data: new Uint8Array(9) }, leaves: [] }
     expect(refused([short])).toMatchObject({ code: "bad_image" })
   })

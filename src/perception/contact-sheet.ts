@@ -1,7 +1,7 @@
 /** Many pictures with what was found in them on one sheet, small, with a line of text under each. */
 
 import { IsaacError, shown } from "../errors"
-import { MAX_PIXELS, type RawPixels } from "../processor/rgb-image"
+import { checkPixelCount, MAX_PIXELS, type RawPixels } from "../processor/rgb-image"
 import { Canvas, type RgbaImage } from "./draw-canvas"
 import { CELL_HEIGHT, CELL_WIDTH } from "./draw-layout"
 import { drawLayout } from "./draw-raster"
@@ -48,7 +48,14 @@ const SMALLEST_TILE = 16
  *   picture may have; `bad_image` for pixels that do not fit their size
  */
 export function contactSheet(tiles: readonly ContactTile[], options: ContactSheetOptions = {}): RgbaImage {
+  if (!Array.isArray(tiles)) throw new IsaacError("bad_input", `tiles must be an array, not ${shown(tiles)}`)
   if (tiles.length === 0) throw new IsaacError("bad_input", "a contact sheet of no pictures: give it at least one tile")
+  tiles.forEach((tile: Partial<ContactTile> | null | undefined, i) => {
+    if (typeof tile?.picture !== "object" || tile.picture === null || !Array.isArray(tile.leaves)) {
+      throw new IsaacError("bad_input", `tile ${i} of a contact sheet needs picture and leaves, but is ${shown(tile)}`)
+    }
+    checkPixelCount(tile.picture.width, tile.picture.height, `the picture of tile ${i}`)
+  })
   const columns = wholeNumber("columns", options.columns, 1) ?? Math.ceil(Math.sqrt(tiles.length))
   const tileSize =
     wholeNumber("tileSize", options.tileSize, SMALLEST_TILE) ??
@@ -125,7 +132,7 @@ function paste(onto: RgbaImage, { width, height, data }: RgbaImage, left: number
 }
 
 function wholeNumber(name: string, value: number | undefined, least: number): number | undefined {
-  if (value === undefined || (Number.isInteger(value) && value >= least)) return value
+  if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return value
   throw new IsaacError(
     "bad_input",
     `${name} of a contact sheet is a whole number of ${least} or more, not ${shown(value)}`,

@@ -1,5 +1,6 @@
 /** Where the parts of a drawing go, for SVG and pixels alike: scale, line widths, corners, label plates, colours. */
 
+import { IsaacError, shown } from "../errors"
 import type { PictureSize, PixelLeaf } from "./geometry"
 import { type Colour, labelColour } from "./label-colour"
 import { cutToCells, oneLine, textCells } from "./label-text"
@@ -75,6 +76,7 @@ export const CELL_WIDTH = 6
 export const CELL_HEIGHT = 9
 const PADDING = 5
 
+/** Throws bad_input for leaves and options that are none: they come from files and from plain JavaScript. */
 export function layoutDrawing(
   leaves: readonly PixelLeaf[],
   picture: PictureSize,
@@ -82,6 +84,16 @@ export function layoutDrawing(
 ): Drawing {
   const { image = 0, minSide = 640, maxSide = Number.POSITIVE_INFINITY, expected = [] } = options
   const { spell = (label) => label } = options
+  for (const [name, value] of [
+    ["minSide", minSide],
+    ["maxSide", maxSide],
+  ] as const) {
+    if (!(typeof value === "number" && value >= (name === "minSide" ? 0 : 1))) {
+      throw new IsaacError("bad_input", `${name} of a drawing is a number of pixels, not ${shown(value)}`)
+    }
+  }
+  checkLeaves("the leaves to draw", leaves)
+  checkLeaves("expected", expected)
   const longer = Math.max(picture.width, picture.height)
   const scale = Math.min(Math.max(1, minSide / longer), maxSide / longer)
   const { width, height } = options.size ?? {
@@ -94,9 +106,10 @@ export function layoutDrawing(
     const corners = cornersOf(leaf).map(
       ([x, y]) => [(x / picture.width) * width, (y / picture.height) * height] as const,
     )
-    return { type: leaf.type, corners, colour: labelColour(leaf.mention), plate: null }
+    return { type: leaf.type, corners, colour: labelColour(leaf.mention ?? null), plate: null }
   }
-  const here = (leaf: PixelLeaf) => leaf.image === image
+  // Annotations of one's own name no picture: the first is meant.
+  const here = (leaf: Partial<PixelLeaf>) => (leaf.image ?? 0) === image
   const shapes = leaves.filter(here).map((leaf): Shape => {
     const shape = shapeOf(leaf)
     const plate = placePlate(spell(labelOf(leaf)), shape, { width, height }, unit, placed)
@@ -104,6 +117,26 @@ export function layoutDrawing(
     return { ...shape, plate }
   })
   return { width, height, scale: width / picture.width, unit, shapes, expected: expected.filter(here).map(shapeOf) }
+}
+
+function checkLeaves(what: string, leaves: readonly PixelLeaf[]): void {
+  if (!Array.isArray(leaves)) {
+    throw new IsaacError("bad_input", `${what} must be an array, such as pixels of an answer, not ${shown(leaves)}`)
+  }
+  leaves.forEach((leaf: PixelLeaf | null | undefined, i) => {
+    if (leaf?.type !== "point" && leaf?.type !== "box" && !(leaf?.type === "polygon" && Array.isArray(leaf.points))) {
+      throw new IsaacError("bad_input", `${what}: entry ${i} is no point, box or polygon but ${shown(leaf)}`)
+    }
+    const corners: readonly unknown[] = cornersOf(leaf)
+    const isCorner = (corner: unknown) =>
+      Array.isArray(corner) && corner.length === 2 && corner.every((value) => Number.isFinite(value))
+    if (corners.length === 0 || !corners.every(isCorner)) {
+      throw new IsaacError("bad_input", `${what}: the ${leaf.type} at ${i} has corners that are no numbers`)
+    }
+    if (typeof (leaf.mention ?? "") !== "string") {
+      throw new IsaacError("bad_input", `${what}: the ${leaf.type} at ${i} has the mention ${shown(leaf.mention)}`)
+    }
+  })
 }
 
 function cornersOf(leaf: PixelLeaf): readonly (readonly [number, number])[] {
@@ -122,7 +155,7 @@ function cornersOf(leaf: PixelLeaf): readonly (readonly [number, number])[] {
 /** Mention and time on one line. */
 function labelOf({ mention, t }: PixelLeaf): string {
   const words = oneLine(mention ?? "")
-  return t === null ? words : `${words} @${t}s`.trim()
+  return (t ?? null) === null ? words : `${words} @${t}s`.trim()
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Draws answers onto pixels. */
 
-import type { RawPixels, RgbImage } from "../processor/rgb-image"
+import { IsaacError } from "../errors"
+import { checkPixelCount, MAX_PIXELS, type RawPixels, type RgbImage } from "../processor/rgb-image"
 import { Canvas, type RgbaImage, type Segment } from "./draw-canvas"
 import {
   BLACK_RIM,
@@ -51,7 +52,15 @@ export function drawOnPixels(picture: RawPixels, leaves: readonly PixelLeaf[], o
 
 /** The same with a size of the caller's. */
 export function drawLayout(picture: RawPixels, leaves: readonly PixelLeaf[], options: LayoutOptions): RgbaImage {
+  checkPixelCount(picture.width, picture.height, "the picture to draw on")
   const drawing = layoutDrawing(leaves, picture, { spell: foldToFont, ...options })
+  const { width, height } = drawing
+  if (width * height > MAX_PIXELS) {
+    throw new IsaacError(
+      "bad_input",
+      `a drawing of ${width}×${height} pixels is too large (at most ${MAX_PIXELS / 1e6} megapixels); choose a smaller minSide`,
+    )
+  }
   const canvas = new Canvas(resample(picture, drawing))
   for (const shape of drawing.shapes) drawShape(canvas, shape, drawing)
   for (const shape of drawing.expected) drawExpected(canvas, shape, drawing)

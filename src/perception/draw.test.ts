@@ -269,3 +269,37 @@ describe("drawSvg", () => {
     expect(toDataUri(Uint8Array.of(0xff, 0xd8, 0xff, 0xe0))).toMatch(/^data:image\/jpeg;/)
   })
 })
+
+describe("what cannot be drawn", () => {
+  const refused = (leaves: unknown, options = {}, picture: unknown = plain(8, 8, 0)) => {
+    try {
+      drawRaster(picture as RgbImage, leaves as PixelLeaf[], options)
+    } catch (error) {
+      return error
+    }
+    return undefined
+  }
+
+  it("is refused by what is wrong with it", () => {
+    const bad = (message: RegExp) => ({ code: "bad_input", message: expect.stringMatching(message) })
+    expect(refused(undefined)).toMatchObject(bad(/the leaves to draw must be an array.*not undefined/))
+    expect(refused([null])).toMatchObject(bad(/entry 0 is no point, box or polygon but null/))
+    expect(refused([box(0, 0, 1, 1), { type: "circle" }])).toMatchObject(bad(/entry 1 .*circle/))
+    expect(refused([{ type: "polygon" }])).toMatchObject(bad(/entry 0/))
+    expect(refused([{ type: "polygon", points: [] }])).toMatchObject(bad(/polygon at 0/))
+    expect(refused([{ type: "polygon", points: [[1, 2], 3] }])).toMatchObject(bad(/polygon at 0/))
+    expect(refused([box(0, 0, Number.NaN, 1)])).toMatchObject(bad(/box at 0/))
+    expect(refused([{ ...box(0, 0, 1, 1), mention: 7 }])).toMatchObject(bad(/mention 7/))
+    expect(refused([], { expected: 5 })).toMatchObject(bad(/expected must be an array/))
+    expect(refused([], { minSide: "9" })).toMatchObject(bad(/minSide .*"9"/))
+    expect(refused([], { maxSide: 0 })).toMatchObject(bad(/maxSide .*0/))
+    expect(refused([], { minSide: 1e6 })).toMatchObject(bad(/1000000×1000000 pixels is too large/))
+    expect(refused([], {}, { width: 0, height: 4, data: new Uint8Array(0) })).toMatchObject({ code: "bad_image" })
+    expect(refused([], {}, { width: 4, height: 4, data: new Uint8Array(5) })).toMatchObject({ code: "bad_image" })
+  })
+
+  it("does not include annotations of one's own, which name no picture, mention or time", () => {
+    const { shapes } = layoutDrawing([{ type: "point", x: 1, y: 1 } as PixelLeaf], { width: 64, height: 32 })
+    expect(shapes).toEqual([expect.objectContaining({ type: "point", colour: labelColour(null), plate: null })])
+  })
+})
