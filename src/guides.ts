@@ -20,7 +20,7 @@ export function textIds(tokenizer: Tokenizer): (id: number) => boolean {
 }
 
 /** Rules that are kept. */
-const MOST = 8
+const MOST = 4
 /** Rules that have grown to more languages are made anew for the next answer. */
 const LARGEST = 200_000
 

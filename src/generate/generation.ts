@@ -11,6 +11,8 @@ export type { Vocabulary } from "./vocabulary"
 
 /** Most tokens that are taken over in one pass behind a prompt. */
 const LARGEST_PASS = 64
+/** The same where the logits behind each are wanted: the vocabulary has 150k columns. */
+const MOST_ROWS = 16
 
 /** What a generation needs beside its options' defaults. */
 export interface GenerationSetup extends ContinuationSetup {
@@ -165,7 +167,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
 
       // 4. Take all of it over in one pass, and compute the next logits.
       const start = performance.now()
-      const ahead = continuation.ahead.slice(0, Math.min(LARGEST_PASS, session.room) - pending.length)
+      const ahead = continuation.ahead.slice(0, Math.max(0, Math.min(MOST_ROWS, session.room) - pending.length))
       const wanted = ahead.length === 0 ? "last" : "all"
       const logits = await session.steps([...pending, ...ahead], wanted, this.#abort) // [1 + ahead, V]
       const size = logits.length / (1 + ahead.length)

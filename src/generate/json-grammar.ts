@@ -394,7 +394,7 @@ class SchemaReader {
     // From the last property to the first: what may follow when some were written, and when none was.
     let behind = close
     let first = close
-    for (const name of names.toReversed()) {
+    for (const name of [...names].reverse()) {
       const declared = Object.hasOwn(properties, name)
       if (declared && properties[name] === false && !needed.has(name)) continue
       const value = declared

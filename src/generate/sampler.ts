@@ -175,10 +175,11 @@ function chosenFrom(
   penalties: Penalties,
 ): Float32Array | Float64Array {
   const chosen = new (logits instanceof Float32Array ? Float32Array : Float64Array)(size).fill(Number.NEGATIVE_INFINITY)
-  for (const id of tokens.ids) chosen[id] = logits[id]
+  const { ids } = tokens
+  for (let i = 0; i < ids.length; i++) chosen[ids[i]] = logits[ids[i]]
   for (const id of stopIds) if (id < size) chosen[id] = mayEnd ? logits[id] : Number.NEGATIVE_INFINITY
   const free = (id: number) => id < size && !penalties.bans(id)
-  if (!(mayEnd && stopIds.some(free)) && !tokens.ids.some((id) => free(id) && (mayEnd || !stopIds.includes(id)))) {
+  if (!(mayEnd && stopIds.some(free)) && !ids.some((id) => free(id) && (mayEnd || !stopIds.includes(id)))) {
     throw new IsaacError("bad_input", "logitBias bans every token that may come here in a guided answer; leave some")
   }
   return chosen
