@@ -17,6 +17,7 @@ import { type Answer, Isaac } from "../src/index"
 import { decodeImage } from "../src/processor/decode-image-node"
 import { type BuiltPackage, buildPackage } from "./built-package"
 import { runCommand } from "./cli-terminal"
+import { FileServer } from "./file-server"
 
 const sample = (name: string) => fileURLToPath(new URL(`../models/isaac-tiny/samples/${name}.png`, import.meta.url))
 const picture = sample("01-locate-box")
@@ -254,6 +255,21 @@ describe("the tools", () => {
   })
 })
 
+it("take pictures from addresses, private ones when they are allowed", async () => {
+  const bytes = await readFile(picture)
+  const server = await FileServer.start((path) => (path === "/a.png" ? bytes : undefined))
+  const { client } = await connected({ allowPrivateUrls: true })
+  const input = { media_url: `${server.origin}/a.png`, question, output_format: "box" }
+  try {
+    expect((await call(client, "question", input)).structuredContent?.text).toBe(answer)
+    const missing = await call(client, "question", { ...input, media_url: `${server.origin}/b.png` })
+    expect(textsOf(missing)[0]).toMatch(/^not_found: .*404/)
+    expect(textsOf(await call(tiny.client, "question", input))[0]).toMatch(/^bad_input: .*private/)
+  } finally {
+    await server.stop()
+  }
+})
+
 describe("calls", () => {
   it("that come at once are answered one after another, each as if alone", async () => {
     const asked = ["01-locate-box", "02-locate-box-several", "09-caption"].map((name) => ({
@@ -286,6 +302,24 @@ describe("calls", () => {
     const results = await Promise.all([1, 2, 3, 4].map(() => call(client, "question", input)))
     expect(results.map(({ isError }) => isError)).toEqual(Array(4).fill(undefined))
     expect({ loads, most }).toEqual({ loads: 2, most: 1 })
+  })
+
+  it("go on with a new engine after one that died", async () => {
+    let [loads, disposed] = [0, 0]
+    const load = async () => {
+      const dead = ++loads === 1
+      const ask = async () => {
+        if (dead) throw new IsaacError("worker_lost", "the engine's worker ended")
+        return given
+      }
+      return { info: given, ask, dispose: async () => disposed++ } as unknown as Isaac
+    }
+    const { client } = await connected({}, load)
+    const input = { media_url: picture, question }
+    expect(textsOf(await call(client, "question", input))).toEqual(["worker_lost: the engine's worker ended"])
+    expect((await call(client, "list_models", {})).structuredContent).toMatchObject({ models: [{ loaded: false }] })
+    expect(textsOf(await call(client, "question", input))[0]).toBe(answer)
+    expect({ loads, disposed }).toEqual({ loads: 2, disposed: 1 })
   })
 
   it("tell how far they are to a client that asks, in growing numbers", async () => {
@@ -413,23 +447,28 @@ describe("over standard input and output", () => {
     expect(err).toMatch(/^isaac: tiny is loaded \(.*\)\n$/)
   })
 
-  it("writes nothing but the protocol, survives what is none, and ends when its input does", async () => {
+  it("writes nothing but the protocol, survives what is none, and ends with its input, also while it answers", async () => {
     const { process: child, ended } = built.start("bin/isaac.js", ["mcp"])
     const send = (message: object) => child.stdin!.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`)
-    const answered = new Promise<void>((resolve) => {
-      let seen = ""
-      child.stdout!.on("data", (text) => {
-        seen += text
-        if (seen.includes('"id":3')) resolve()
+    const seen = (what: string) =>
+      new Promise<void>((resolve) => {
+        let text = ""
+        child.stdout!.on("data", (chunk) => {
+          text += chunk
+          if (text.includes(what)) resolve()
+        })
       })
-    })
     const clientInfo = { name: "test", version: "0" }
     send({ id: 1, method: "initialize", params: { protocolVersion: "2025-06-18", capabilities: {}, clientInfo } })
     send({ method: "notifications/initialized" })
     child.stdin!.write("no JSON\n{}\n\n")
     send({ id: 2, method: "no/such" })
-    send({ id: 3, method: "tools/call", params: { name: "question", arguments: { media_url: picture, question } } })
-    await answered
+    const ask = { name: "question", arguments: { media_url: picture, question } }
+    send({ id: 3, method: "tools/call", params: ask })
+    await seen('"id":3')
+    const long = { ...ask, arguments: { ...ask.arguments, temperature: 100, max_tokens: 3500 } }
+    send({ id: 4, method: "tools/call", params: { ...long, _meta: { progressToken: 1 } } })
+    await seen("answering")
     child.stdin!.end()
     const { code, signal, out, err } = await ended
     expect({ code, signal }).toEqual({ code: 0, signal: null })
@@ -437,30 +476,12 @@ describe("over standard input and output", () => {
       .trimEnd()
       .split("\n")
       .map((line) => JSON.parse(line))
-    expect(messages.map(({ id }) => id).sort()).toEqual([1, 2, 3])
-    expect(messages.find(({ id }) => id === 2).error.code).toBe(-32601)
+    const answered = messages.filter(({ id }) => id !== undefined)
+    expect(answered.map(({ id }) => id).sort()).toEqual([1, 2, 3])
+    expect(answered.find(({ id }) => id === 2).error.code).toBe(-32601)
+    for (const { method } of messages.filter(({ id }) => id === undefined))
+      expect(method).toBe("notifications/progress")
     for (const line of err.trimEnd().split("\n")) expect(line).toMatch(/^isaac: /)
-  })
-
-  it("ends at once, in the middle of an answer, when its client is gone", async () => {
-    const { process: child, ended } = built.start("bin/isaac.js", ["mcp", "--preload"])
-    const send = (message: object) => child.stdin!.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`)
-    const clientInfo = { name: "test", version: "0" }
-    send({ id: 1, method: "initialize", params: { protocolVersion: "2025-06-18", capabilities: {}, clientInfo } })
-    const long = { media_url: picture, question, temperature: 100, max_tokens: 3500 }
-    const _meta = { progressToken: 1 }
-    send({ id: 2, method: "tools/call", params: { name: "question", arguments: long, _meta } })
-    await new Promise<void>((resolve) => {
-      let seen = ""
-      child.stdout!.on("data", (text) => {
-        seen += text
-        if (seen.includes("answering")) resolve()
-      })
-    })
-    child.stdin!.end()
-    const { code, out } = await ended
-    expect(code).toBe(0)
-    expect(out).not.toContain('"id":2')
   })
 })
 

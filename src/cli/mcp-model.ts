@@ -81,12 +81,20 @@ export class McpModel {
     }
   }
 
-  async dispose(): Promise<void> {
-    this.#end.abort()
-    await this.#loading?.then(
+  /** The engine has died: the next call loads the model anew. */
+  async forget(): Promise<void> {
+    const dead = this.#loading
+    this.#loading = undefined
+    this.#loaded = undefined
+    await dead?.then(
       (isaac) => isaac.dispose(),
       () => {},
     )
+  }
+
+  async dispose(): Promise<void> {
+    this.#end.abort()
+    await this.forget()
   }
 
   async #start(): Promise<Isaac> {

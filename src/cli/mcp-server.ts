@@ -165,7 +165,11 @@ async function lookAtPicture(
     const notices = new ProgressNotices(extra)
     const isaac = await model.load(signal, (step) => notices.loading(step))
     const onProgress: AskOptions["onProgress"] = (step) => notices.answering(step)
-    const answer = await ask(isaac, picture, { ...optionsOf(input), signal, onProgress })
+    const options = { ...optionsOf(input), signal, onProgress }
+    const answer = await ask(isaac, picture, options).catch(async (error) => {
+      if (isIsaacError(error) && error.code === "worker_lost") await model.forget()
+      throw error
+    })
     if (answer.finishReason === "abort") throw new IsaacError("aborted", "the call was cancelled")
     const drawing = input.draw ? [await drawn(picture, answer)] : []
     return { content: [...textOf(answer, picture), ...drawing], structuredContent: structureOf(answer, picture) }
