@@ -45,8 +45,8 @@ interface Mask {
 const MOST_IDS = 4 << 20
 /** Tokens of up to so many bytes are most of a vocabulary. */
 const FEW_BYTES = 10
-/** Tokens that are looked at again to cut forced text as the tokenizer would. */
-const CONTEXT = 12
+/** Cuts of forced text that are kept. */
+const MOST_CUTS = 10_000
 /** Bytes of forced text that are cut at a time. */
 const MOST_FORCED = 256
 
@@ -65,6 +65,7 @@ export class GuideRules {
   #tight = new Map<Language, Map<number, TokenSet>>()
   #ids = 0
   readonly #costs = new WeakMap<Language, number>()
+  readonly #cuts = new Map<string, readonly number[]>()
 
   constructor(vocabulary: Vocabulary, trie: TokenTrie, language: Language) {
     this.vocabulary = vocabulary
@@ -73,7 +74,7 @@ export class GuideRules {
   }
 
   start(): Guide {
-    return new LanguageGuide(this, this.language, [])
+    return new LanguageGuide(this, this.language)
   }
 
   /** Throws bad_input when there is no token for what must come. */
@@ -106,6 +107,33 @@ export class GuideRules {
       this.#costs.set(language, cost)
     }
     return cost
+  }
+
+  /** Ids of a text as the tokenizer would write it behind a token; none where it would write another text. */
+  cut(text: string, last: number | undefined): readonly number[] {
+    const key = `${last} ${text}`
+    let ids = this.#cuts.get(key)
+    if (ids === undefined) {
+      ids = this.#behind(last, text) ?? this.#whole(this.vocabulary.encodeText?.(text) ?? [], text)
+      if (this.#cuts.size === MOST_CUTS) this.#cuts.clear()
+      this.#cuts.set(key, ids)
+    }
+    return ids
+  }
+
+  /** The same in one piece with the token before it, if that token stays as it is. */
+  #behind(last: number | undefined, text: string): readonly number[] | undefined {
+    if (last === undefined) return undefined
+    const before = wholeText([...this.vocabulary.tokenBytes(last)])
+    if (before === undefined || before === "") return undefined
+    const [first, ...ids] = Array.from(this.vocabulary.encodeText?.(before + text) ?? [])
+    return first === last ? this.#whole(ids, text) : undefined
+  }
+
+  #whole(cut: ArrayLike<number>, text: string): readonly number[] {
+    const ids = Array.from(cut)
+    const same = wholeText(ids.flatMap((id) => [...this.vocabulary.tokenBytes(id)])) === text
+    return same && ids.every((id) => this.trie.has(id)) ? ids : []
   }
 
   #mask(language: Language): Mask {
@@ -151,13 +179,13 @@ export class GuideRules {
 class LanguageGuide implements Guide {
   readonly #rules: GuideRules
   #language: Language
-  /** The last tokens of the answer. */
-  #recent: number[]
+  /** The last token of the answer. */
+  #last: number | undefined
 
-  constructor(rules: GuideRules, language: Language, recent: readonly number[]) {
+  constructor(rules: GuideRules, language: Language, last?: number) {
     this.#rules = rules
     this.#language = language
-    this.#recent = [...recent]
+    this.#last = last
   }
 
   get mayEnd(): boolean {
@@ -177,12 +205,11 @@ class LanguageGuide implements Guide {
     for (const byte of this.#rules.vocabulary.tokenBytes(id)) language = language?.next(byte) ?? null
     if (language === null) throw new IsaacError("internal", `token ${id} came where the guide does not allow it`)
     this.#language = language
-    this.#recent.push(id)
-    if (this.#recent.length > CONTEXT) this.#recent.shift()
+    this.#last = id
   }
 
   clone(): Guide {
-    return new LanguageGuide(this.#rules, this.#language, this.#recent)
+    return new LanguageGuide(this.#rules, this.#language, this.#last)
   }
 
   forced(left: number): readonly number[] {
@@ -199,7 +226,7 @@ class LanguageGuide implements Guide {
     if (text === undefined || text === "") return []
 
     // 2. As the tokenizer would cut them behind what is there.
-    const ids = this.#cut(text)
+    const ids = this.#rules.cut(text, this.#last)
 
     // 3. What the model may want to write in one piece with what follows is its own.
     const { trie, vocabulary } = this.#rules
@@ -215,25 +242,6 @@ class LanguageGuide implements Guide {
     const room = left - forced.length
     if (this.#rules.cost(this.#language, left) <= left && this.#rules.cost(language, room) > room) return []
     return forced
-  }
-
-  /** Ids of a text that comes next; none where the tokenizer would write it in another way. */
-  #cut(text: string): readonly number[] {
-    const { vocabulary, trie } = this.#rules
-    if (vocabulary.encodeText === undefined) return []
-    const recent = wholeText(this.#recent.flatMap((id) => [...vocabulary.tokenBytes(id)]))
-    if (recent !== undefined && recent !== "") {
-      const all = Array.from(vocabulary.encodeText(recent + text))
-      if (this.#recent.every((id, i) => all[i] === id)) return this.#checked(all.slice(this.#recent.length), text)
-    }
-    const ids = this.#checked(Array.from(vocabulary.encodeText(text)), text)
-    return ids.every((id) => trie.has(id)) ? ids : []
-  }
-
-  #checked(ids: readonly number[], text: string): readonly number[] {
-    const { vocabulary, trie } = this.#rules
-    const same = wholeText(ids.flatMap((id) => [...vocabulary.tokenBytes(id)])) === text
-    return same && ids.every((id) => trie.has(id)) ? ids : []
   }
 }
 
