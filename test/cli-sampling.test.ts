@@ -118,7 +118,7 @@ describe.each([true, false])("Isaac, worker: %j", (worker) => {
     const wrong: [() => Promise<unknown>, RegExp][] = [
       [() => candidates([], question, undefined as never), /n is undefined/],
       [() => candidates([], question, 3 as never), /candidates takes an object of options/],
-      [() => candidates("a.png" as never, question, { n: 2 }), /images must be an array/],
+      [() => candidates(5 as never, question, { n: 2 }), /the image must be the bytes/],
       [() => candidates([], question, { n: 2, stop: 5 as never }), /stop has 5/],
       [() => score([], question, ""), /no answer to score/],
       [() => score([], question, {} as never), /the answer is a object/],

@@ -159,11 +159,7 @@ export class IsaacClient implements AsyncDisposable {
    * `n` answers to one question, the likeliest first. They share the prompt's computation and are drawn at temperature
    * 1, unless another one is asked for. Answers that come out the same are all there.
    */
-  candidates(
-    images: readonly ImageInput[],
-    question: string,
-    options: CandidatesOptions,
-  ): Promise<readonly Candidate[]> {
+  candidates(images: Pictures, question: string, options: CandidatesOptions): Promise<readonly Candidate[]> {
     return candidates(this.#caller, images, question, options)
   }
 
@@ -174,7 +170,7 @@ export class IsaacClient implements AsyncDisposable {
    * @param answer text, of which special tokens are ordinary characters, or ids as they are
    */
   score(
-    images: readonly ImageInput[],
+    images: Pictures,
     question: string,
     answer: string | readonly number[],
     options: ScoreOptions = {},
@@ -382,17 +378,13 @@ export class IsaacSession implements AsyncDisposable {
    * Answers that might follow, the likeliest first; see `Isaac.candidates`. The conversation stays as it is: to go on
    * with one of them, ask with its seed.
    */
-  candidates(
-    images: readonly ImageInput[],
-    question: string,
-    options: CandidatesOptions,
-  ): Promise<readonly Candidate[]> {
+  candidates(images: Pictures, question: string, options: CandidatesOptions): Promise<readonly Candidate[]> {
     return candidates(this.#caller, images, question, options, this.#handle)
   }
 
   /** How well the model expects this answer to the next question. The conversation stays as it is. */
   score(
-    images: readonly ImageInput[],
+    images: Pictures,
     question: string,
     answer: string | readonly number[],
     options: ScoreOptions = {},
@@ -521,7 +513,7 @@ function respond<A extends Answer, O extends AskOptions>(
 
 async function candidates(
   caller: EngineCaller,
-  images: readonly ImageInput[],
+  images: Pictures,
   question: string,
   request: CandidatesOptions,
   session?: EngineHandle,
@@ -534,7 +526,7 @@ async function candidates(
 
 async function score(
   caller: EngineCaller,
-  images: readonly ImageInput[],
+  images: Pictures,
   question: string,
   answer: string | readonly number[],
   request: ScoreOptions,
