@@ -36,8 +36,8 @@ const TITLE_DOT = 3
 const CAPTION_DOT = 1.5
 const GAP = 12
 const lineHeight = (dot: number) => Math.ceil(CELL_HEIGHT * dot) + 8
-/** Lines and labels are a little finer than in a drawing that stands alone. */
-const TILE_UNIT = 0.75
+/** Lines and labels are finer than in a drawing that stands alone: three quarters at the usual size, never below half. */
+const tileUnit = (tileSize: number) => Math.min(Math.max(tileSize / 430, 0.5), 0.75)
 const SMALLEST_TILE = 16
 
 /**
@@ -80,7 +80,11 @@ export function contactSheet(tiles: readonly ContactTile[], options: ContactShee
   tiles.forEach(({ picture, leaves, expected, caption }, i) => {
     const { top, captionTop } = rows.places[i]
     const left = GAP + (i % across) * (tileSize + GAP)
-    const drawn = drawLayout(picture, here(leaves), { expected: here(expected ?? []), size: sizes[i], unit: TILE_UNIT })
+    const drawn = drawLayout(picture, here(leaves), {
+      expected: here(expected ?? []),
+      size: sizes[i],
+      unit: tileUnit(tileSize),
+    })
     paste(canvas.image, drawn, left + Math.floor((tileSize - drawn.width) / 2), top)
     if (caption !== undefined) writeLine(canvas, caption, left, captionTop, tileSize, CAPTION_DOT, ink)
   })

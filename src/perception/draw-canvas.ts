@@ -46,8 +46,12 @@ export class Canvas {
   /** The inside of a polygon by the even-odd rule, without smooth edges: a line goes over them. */
   fillPolygon(corners: readonly Corner[], colour: Colour, opacity: number): void {
     const { width, height } = this.image
-    const ys = corners.map(([, y]) => y)
-    const [first, last] = [Math.max(0, Math.floor(Math.min(...ys))), Math.min(height, Math.ceil(Math.max(...ys)))]
+    let [top, bottom] = [height, 0]
+    for (const [, y] of corners) {
+      top = Math.min(top, y)
+      bottom = Math.max(bottom, y)
+    }
+    const [first, last] = [Math.max(0, Math.floor(top)), Math.min(height, Math.ceil(bottom))]
     for (let row = first; row < last; row++) {
       const y = row + 0.5
       const crossings: number[] = []

@@ -110,9 +110,12 @@ export function layoutDrawing(
   }
   // Annotations of one's own name no picture: the first is meant.
   const here = (leaf: Partial<PixelLeaf>) => (leaf.image ?? 0) === image
-  const shapes = leaves.filter(here).map((leaf): Shape => {
-    const shape = shapeOf(leaf)
-    const plate = placePlate(spell(labelOf(leaf)), shape, { width, height }, unit, placed)
+  const drawn = leaves.filter(here)
+  const outlines = drawn.map(shapeOf)
+  const areas = outlines.map(({ corners, type }) => areaOf(corners, rimOf(type) * unit))
+  const shapes = outlines.map((shape, i): Shape => {
+    const others = areas.filter((_, j) => j !== i)
+    const plate = placePlate(spell(labelOf(drawn[i])), shape, areas[i], { width, height }, unit, placed, others)
     if (plate) placed.push(plate)
     return { ...shape, plate }
   })
@@ -158,16 +161,44 @@ function labelOf({ mention, t }: PixelLeaf): string {
   return (t ?? null) === null ? words : `${words} @${t}s`.trim()
 }
 
+interface Area {
+  readonly x: number
+  readonly y: number
+  readonly width: number
+  readonly height: number
+}
+
+/** How far a shape reaches beyond its corners, in units. */
+function rimOf(type: Shape["type"]): number {
+  return type === "point" ? POINT_RADIUS + 2 : LINE_WIDTH / 2
+}
+
+function areaOf(corners: Shape["corners"], rim: number): Area {
+  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity]
+  for (const [x, y] of corners) {
+    left = Math.min(left, x)
+    right = Math.max(right, x)
+    top = Math.min(top, y)
+    bottom = Math.max(bottom, y)
+  }
+  return { x: left - rim, y: top - rim, width: right - left + 2 * rim, height: bottom - top + 2 * rim }
+}
+
+/** Covering a label is so many times worse than covering as much of a shape. */
+const LABEL_COST = 10
+
 /**
  * The first place for a label, of those beside its shape, that is inside the picture and free; else, of those inside,
- * the one that covers the least of other labels.
+ * the one that covers the least of other labels, and then of other shapes.
  */
 function placePlate(
   label: string,
-  { corners, type }: Shape,
+  { type }: Shape,
+  area: Area,
   picture: PictureSize,
   unit: number,
   placed: readonly Plate[],
+  others: readonly Area[],
 ): Plate | null {
   if (label === "") return null
   const dot = DOT * unit
@@ -175,15 +206,7 @@ function placePlate(
   const text = cutToCells(label, Math.floor((picture.width - 2 * padding) / (CELL_WIDTH * dot)))
   const width = (textCells(text) * CELL_WIDTH - 1) * dot + 2 * padding
   const height = CELL_HEIGHT * dot + padding
-  const xs = corners.map(([x]) => x)
-  const ys = corners.map(([, y]) => y)
-  const rim = (type === "point" ? POINT_RADIUS + 2 : LINE_WIDTH / 2) * unit
-  const [left, right, top, bottom] = [
-    Math.min(...xs) - rim,
-    Math.max(...xs) + rim,
-    Math.min(...ys) - rim,
-    Math.max(...ys) + rim,
-  ]
+  const [left, right, top, bottom] = [area.x, area.x + area.width, area.y, area.y + area.height]
   const middle = (top + bottom - height) / 2
   const places =
     type === "point"
@@ -212,13 +235,15 @@ function placePlate(
   // A place that had to be moved into the picture comes after those that fit.
   const moved = (i: number) => Math.abs(inside[i].x - places[i][0]) + Math.abs(inside[i].y - places[i][1]) > 1.5
   const cost = (i: number) =>
-    placed.reduce((sum, other) => sum + overlap(inside[i], other), 0) + (moved(i) ? height : 0)
+    LABEL_COST * placed.reduce((sum, other) => sum + overlap(inside[i], other), 0) +
+    others.reduce((sum, other) => sum + overlap(inside[i], other), 0) +
+    (moved(i) ? height : 0)
   const costs = inside.map((_, i) => cost(i))
   return inside[costs.indexOf(Math.min(...costs))]
 }
 
-/** Area that two plates share. */
-function overlap(a: Plate, b: Plate): number {
+/** What two areas share, in square pixels. */
+function overlap(a: Area, b: Area): number {
   const width = Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x)
   const height = Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y)
   return width > 0 && height > 0 ? width * height : 0

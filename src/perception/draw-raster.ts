@@ -81,7 +81,9 @@ function drawShape(canvas: Canvas, { type, corners, colour }: Shape, { unit }: D
 }
 
 /** A ring for a point, dashes for the rest. */
-function drawExpected(canvas: Canvas, { type, corners }: Shape, { unit }: Drawing): void {
+function drawExpected(canvas: Canvas, { type, corners }: Shape, drawing: Drawing): void {
+  // Finer dashes would be grey.
+  const unit = Math.max(drawing.unit, 0.75)
   const lines = type === "point" ? outline(ring(corners[0], (POINT_RADIUS + 4) * unit)) : outline(corners)
   const radius = (EXPECTED_WIDTH / 2) * unit
   canvas.strokeSegments(lines, radius + EXPECTED_RIM * unit, BLACK, 1)

@@ -66,6 +66,21 @@ describe("layoutDrawing", () => {
     })
   })
 
+  it("covers other shapes only where all places would", () => {
+    const size = { width: 640, height: 640 }
+    const above = box(190, 150, 330, 215)
+    const [{ plate }] = layoutDrawing([box(200, 220, 320, 300, "name"), above], size).shapes
+    expect(plate!.y).toBeGreaterThanOrEqual(300)
+    const [alone] = layoutDrawing([box(200, 220, 320, 300, "name")], size).shapes
+    expect(alone.plate!.y).toBeLessThan(220)
+  })
+
+  it("takes a polygon of 200 000 corners", () => {
+    const points = Array.from({ length: 200_000 }, (_, i) => [i % 50, i % 40] as const)
+    const polygon = { type: "polygon", points, ...common } as unknown as PixelLeaf
+    expect(layoutDrawing([polygon], { width: 64, height: 64 }).shapes[0].corners).toHaveLength(200_000)
+  })
+
   it("shortens a label that is wider than the picture and makes one line of it", () => {
     const { shapes } = layoutDrawing([box(0, 0, 9, 9, `two\nlines ${"long ".repeat(50)}`)], { width: 300, height: 300 })
     expect(shapes[0].plate!.text).toMatch(/^two lines long .*\.\.\.$/)
