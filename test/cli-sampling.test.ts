@@ -122,7 +122,7 @@ describe.each([true, false])("Isaac, worker: %j", (worker) => {
       [() => candidates([], question, { n: 2, stop: 5 as never }), /stop has 5/],
       [() => score([], question, ""), /no answer to score/],
       [() => score([], question, {} as never), /the answer is a object/],
-      [() => score([], 5 as never, "a"), /a question is a string/],
+      [() => score([], 5 as never, "a"), /the question is 5; it must be a string/],
     ]
     for (const [call, message] of wrong) {
       await expect(call()).rejects.toMatchObject({ code: "bad_input", message: expect.stringMatching(message) })
