@@ -81,6 +81,23 @@ describe("a guide", () => {
     expect(textsOf(guide.forced(100))).toEqual([" </", "point", "_box", ">"])
   })
 
+  it("cuts what must come as it is cut behind the token before", () => {
+    const apart = (text: string) => (text.startsWith(" (") ? [32, 40, ...encode(text.slice(2))] : encode(text))
+    const context = { ...vocabulary, encodeText: apart }
+    const guide = new GuideRules(context, trie, tagLanguage(checkGuided({ kinds: ["point"] })!)).start()
+    for (const text of ["<point", ">"]) guide.accept(idOf(text))
+    expect(textsOf(guide.forced(100))).toEqual([" ("])
+    // A token that would not be there if what follows came with it tells nothing.
+    const other = new GuideRules(context, trie, new Grammar().text('"> (1)')).start()
+    other.accept(idOf('"'))
+    expect(textsOf(other.forced(100))).toEqual([">", " (", "1", ")"])
+    // What the tokenizer writes in another way is left to the model.
+    const changing = { ...vocabulary, encodeText: (text: string) => encode(text.toUpperCase()) }
+    const left = new GuideRules(changing, trie, new Grammar().text("true")).start()
+    expect(left.forced(100)).toEqual([])
+    expect(textsOf(left.allowed(100).ids)).toEqual(["t", "true"])
+  })
+
   it("goes its own way when it is cloned", () => {
     const guide = tags({ text: false }).start()
     guide.accept(idOf("<point"))

@@ -90,3 +90,17 @@ describe("hostile texts take linear time", () => {
     expect(cleaner.consume("</think>new")).toEqual({ text: "</think>new", reasoning: [] })
   })
 })
+
+describe("ReasoningStream, verbatim", () => {
+  const text = '\n<think>a  b</think>\n\n{"x":  "<think>no</think>"} </think>\n'
+
+  it("takes the first block only, and leaves blanks in the text, in any chunking", () => {
+    for (let size = 1; size <= text.length; size++) {
+      const stream = new ReasoningStream({ verbatim: true })
+      const deltas = [...text.match(new RegExp(`[^]{1,${size}}`, "g"))!].map((piece) => stream.push(piece))
+      deltas.push(stream.end())
+      expect(deltas.map((delta) => delta.text).join("")).toBe('{"x":  "<think>no</think>"} </think>')
+      expect(deltas.map((delta) => delta.reasoning).join("")).toBe("a  b")
+    }
+  })
+})
