@@ -155,7 +155,7 @@ describe("which pictures", () => {
     await files({ "empty/notes.txt": "" })
     await expect(listImages([join(folder, "empty")])).rejects.toMatchObject({
       code: "not_found",
-      message: expect.stringMatching(/no file in .*empty.*\.png.*--recursive/),
+      message: expect.stringMatching(/no picture in .*empty.*\.png.*--recursive/),
     })
     await expect(listImages([join(folder, "x*")])).rejects.toMatchObject({ code: "not_found" })
   })

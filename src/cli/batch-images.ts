@@ -115,11 +115,11 @@ async function* imagesOf(
     yield found
   }
   if (count > 0) return
-  const files =
-    kind === "folder" ? `is no file in ${plainText(operand)}` : `is no file that ${plainText(operand)} matches`
+  const where =
+    kind === "folder" ? `no picture in ${plainText(operand)}` : `no picture that ${plainText(operand)} matches`
   throw new IsaacError(
     "not_found",
-    `there ${files} and whose name ends in ${ENDINGS.join(", ")}` +
+    `there is ${where}: a file that ends in ${ENDINGS.join(", ")}` +
       (kind === "folder" && !recursive ? "; --recursive looks into its folders, too" : ""),
   )
 }
