@@ -195,7 +195,8 @@ describe("abort", () => {
     return new Worker(source, { eval: true, workerData: { flag, at, ms } })
   }
 
-  test.each([1, 2])("a running operation ends within about 100 ms, %i threads", async (threads) => {
+  // By the clock: a machine that is busy otherwise may need another try.
+  test.each([1, 2])("a running operation ends within about 100 ms, %i threads", { retry: 2 }, async (threads) => {
     const flag = new Int32Array(new SharedArrayBuffer(4))
     const at = new Float64Array(new SharedArrayBuffer(8))
     const engine = await engineWith({ threads, abort: flag })
