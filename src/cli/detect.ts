@@ -8,7 +8,7 @@ import type { AnnotatedImage } from "../index"
 import { IsaacError, plainText } from "../internal"
 import { readPictures } from "./pictures"
 import { addTask } from "./task-command"
-import { guidedTo, type TaskFlags } from "./task-options"
+import type { TaskFlags } from "./task-options"
 import { printLeaves } from "./task-text"
 import type { Terminal } from "./terminal"
 
@@ -29,8 +29,7 @@ export function addDetect(program: Command, terminal: Terminal): void {
       const { examples, hash } = file === undefined ? {} : await readExamples(file, signal, { allowPrivateUrls })
       return {
         settings: { classes, examples: hash },
-        ask: (isaac, picture, options) =>
-          isaac.detect(picture, { ...options, ...guidedTo(options, "box", classes), classes, examples }),
+        ask: (isaac, picture, options) => isaac.detect(picture, { ...options, classes, examples }),
       }
     },
     printer: printLeaves,

@@ -2,7 +2,7 @@
 
 import type { Command } from "commander"
 import { addTask } from "./task-command"
-import { guidedTo, type TaskFlags } from "./task-options"
+import type { TaskFlags } from "./task-options"
 import { printLeaves } from "./task-text"
 import type { Terminal } from "./terminal"
 
@@ -13,7 +13,7 @@ export function addPoint(program: Command, terminal: Terminal): void {
     objects: "point at",
     plan: (_flags: TaskFlags, objects) => ({
       settings: { objects },
-      ask: (isaac, picture, options) => isaac.point(picture, objects, { ...options, ...guidedTo(options, "point") }),
+      ask: (isaac, picture, options) => isaac.point(picture, objects, options),
     }),
     printer: printLeaves,
   })

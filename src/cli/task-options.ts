@@ -32,16 +32,6 @@ export function addTaskOptions(command: Command): Command {
   return addBatchOptions(asking)
 }
 
-/** Kept to tags, an answer to this task has those of its kind, and of its classes where they are given. */
-export function guidedTo(
-  options: AskOptions,
-  kind: "point" | "box" | "polygon",
-  classes?: readonly string[],
-): Pick<AskOptions, "guided"> {
-  const { guided, expect = kind } = options
-  return guided === true && expect !== "text" ? { guided: { kinds: [expect], classes } } : {}
-}
-
 /** For the name of a drawing. */
 export const drawingEnding = fileEnding(".png", ".svg", ".jpg", ".jpeg", ".webp")
 
