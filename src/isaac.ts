@@ -256,7 +256,7 @@ export class IsaacEngine implements AsyncDisposable {
     task: Task,
     options: AskOptions = {},
   ): AsyncGenerator<AnswerEvent, void> {
-    const view = this.view(images)
+    const view = this.#once(images)
     try {
       yield* view.respond(task, options)
     } finally {
@@ -275,7 +275,7 @@ export class IsaacEngine implements AsyncDisposable {
     question: string,
     options: CandidatesOptions,
   ): Promise<readonly Candidate[]> {
-    const view = this.view(images)
+    const view = this.#once(images)
     try {
       return await view.candidates(question, options)
     } finally {
@@ -290,7 +290,7 @@ export class IsaacEngine implements AsyncDisposable {
     answer: string | readonly number[],
     options: ScoreOptions = {},
   ): Promise<Score> {
-    const view = this.view(images)
+    const view = this.#once(images)
     try {
       return await view.score(question, answer, options)
     } finally {
@@ -301,6 +301,11 @@ export class IsaacEngine implements AsyncDisposable {
   /** Pictures that many questions are asked about, none of which knows of another. */
   view(images: readonly ImageInput[]): PictureView {
     return new PictureView(this, () => new Session(this.#parts.pool), images)
+  }
+
+  /** For a single question. */
+  #once(images: readonly ImageInput[]): PictureView {
+    return new PictureView(this, () => new Session(this.#parts.pool), images, { once: true })
   }
 
   /** A conversation that remembers: what its prompts have in common is computed once. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest"
 import type { AnswerEvent } from "./answer"
 import { AnswerWriter } from "./answer"
+import { IsaacError } from "./errors"
 import { oneByOne } from "./one-by-one"
 import { parse } from "./perception/tags"
 
@@ -57,5 +58,13 @@ describe("oneByOne", () => {
     expect(cut.answer).toMatchObject({ text: "a b", finishReason: "length" })
     const broken = await collect(oneByOne([answer("a"), answer("b", "abort"), answer("c")]))
     expect(broken.answer).toMatchObject({ text: "a b", finishReason: "abort" })
+  })
+
+  it("keeps what was written when the next one is aborted before it begins", async () => {
+    const next = () => Promise.reject(new IsaacError("aborted", "given up"))
+    const aborted = (): AsyncIterable<AnswerEvent> => ({ [Symbol.asyncIterator]: () => ({ next }) })
+    const { answer: whole } = await collect(oneByOne([answer("a"), aborted, answer("c")]))
+    expect(whole).toMatchObject({ text: "a", finishReason: "abort" })
+    await expect(collect(oneByOne([aborted]))).rejects.toMatchObject({ code: "aborted" })
   })
 })

@@ -1,6 +1,7 @@
 /** Several answers that are one to their reader: what they say stands one after another. */
 
 import type { Answer, AnswerEvent } from "./answer"
+import { IsaacError } from "./errors"
 
 /** Between the texts. */
 const SEAM = " "
@@ -16,16 +17,23 @@ export async function* oneByOne(
   for (const start of answers) {
     let written = false
     let ended: Answer | undefined
-    for await (const event of start()) {
-      if (event.type === "final") {
-        ended = event.answer
-        continue
+    try {
+      for await (const event of start()) {
+        if (event.type === "final") {
+          ended = event.answer
+          continue
+        }
+        if (event.type === "text.delta" && !written) {
+          written = true
+          if (whole && whole.text !== "") yield { type: "text.delta", text: SEAM }
+        }
+        yield event
       }
-      if (event.type === "text.delta" && !written) {
-        written = true
-        if (whole && whole.text !== "") yield { type: "text.delta", text: SEAM }
-      }
-      yield event
+    } catch (error) {
+      // Aborted before this one began: the reader has the others already.
+      if (!(whole && !written && error instanceof IsaacError && error.code === "aborted")) throw error
+      whole = { ...whole, finishReason: "abort" }
+      break
     }
     if (ended) whole = whole ? joined(whole, ended) : ended
     if (ended?.finishReason === "abort") break

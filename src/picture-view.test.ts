@@ -200,6 +200,47 @@ describe("a view", () => {
     expect(engine.memory().sessions.open).toBe(open)
   })
 
+  it("answers a reader who asks in the middle of an answer, and one who stopped reading holds nobody up", async () => {
+    const view = engine.view([picture(1)])
+    const inside: string[] = []
+    for await (const event of view.respond({ task: "detect" })) {
+      if (event.type === "text.delta" && inside.length === 0) {
+        inside.push((await answerOf(view.respond({ task: "detect" }))).text)
+      }
+    }
+    const dropped = view.respond({ task: "detect" })
+    await dropped.next()
+    inside.push((await answerOf(view.respond({ task: "detect" }))).text)
+    const alone = (await respond(1, { task: "detect" })).text
+    expect(inside).toEqual([alone, alone])
+    await view.dispose()
+  })
+
+  it("reads its pictures once for all that ask at once, and lets one that waits give up", async () => {
+    const view = engine.view([picture(1)])
+    const read = vi.spyOn(engine, "readImages")
+    const controller = new AbortController()
+    const all = ["Is there a star?", "Is there a ring?"].map((question) => answerOf(view.respond(ask(question))))
+    const given = answerOf(view.respond(ask("Describe the image."), { signal: controller.signal }))
+    controller.abort()
+    expect((await given).finishReason).toBe("abort")
+    for (const { usage } of await Promise.all(all)) expect(usage.image_tokens).toBeGreaterThan(0)
+    expect(read).toHaveBeenCalledTimes(1)
+    read.mockRestore()
+    expect((await answerOf(view.respond(ask("Describe the image.")))).finishReason).toBe("stop")
+    const { open } = engine.memory().sessions
+    await view.dispose()
+    expect(engine.memory().sessions.open).toBeLessThan(open)
+
+    // Disposed of while it reads: no session stays open.
+    const early = engine.view([picture(2)])
+    const before = engine.memory().sessions.open
+    const asked = answerOf(early.respond(ask("Is there a star?")))
+    await early.dispose()
+    await expect(asked).rejects.toMatchObject({ code: expect.stringMatching(/bad_input|aborted/) })
+    expect(engine.memory().sessions.open).toBe(before)
+  })
+
   it("goes on after an abort, an error and a reader who leaves", async () => {
     const view = engine.view([picture(1)])
     const signal = { aborted: false }

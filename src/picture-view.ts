@@ -6,12 +6,14 @@
 import type { AnswerEvent, Candidate, Score } from "./answer"
 import type { AskOptions, CandidatesOptions, ImageInput, ScoreOptions } from "./engine-options"
 import { IsaacError } from "./errors"
+import { type AbortFlag, checkAborted, signalOf } from "./generate/abort"
 import type { Picture } from "./generate/pictures"
 import type { Session } from "./generate/session"
 import type { IsaacEngine } from "./isaac"
 import { oneByOne } from "./one-by-one"
 import type { PromptProfile, Task } from "./perception"
 import type { Message } from "./processor"
+import { readAhead } from "./read-ahead"
 import { answerEvents, type PictureSource, type Turn, type TurnOptions, turnOf, unreadPictures } from "./turn"
 
 /** Beginnings of prompts that are kept computed: one for each hint, set of examples, … in use. */
@@ -29,29 +31,42 @@ export class PictureView implements AsyncDisposable {
   readonly #engine: IsaacEngine
   readonly #open: () => Session
   readonly #source: PictureSource
-  /** Set once they are read. */
-  #pictures: readonly Picture[] | undefined
+  readonly #once: boolean
+  /** While they are being read, and then. */
+  #pictures: Promise<readonly Picture[]> | undefined
+  /** Ends the reading. */
+  readonly #end = new AbortController()
   /** In the order of their last use. */
   readonly #beginnings = new Map<string, Beginning>()
-  #disposed = false
 
-  /** @param open how to open a session of the engine */
-  constructor(engine: IsaacEngine, open: () => Session, images: readonly ImageInput[]) {
+  /**
+   * @param open how to open a session of the engine
+   * @param once for a single question: it is computed as its reader reads, and its abort ends the reading of its pictures
+   */
+  constructor(engine: IsaacEngine, open: () => Session, images: readonly ImageInput[], { once = false } = {}) {
     this.#engine = engine
     this.#open = open
+    this.#once = once
     const unread = unreadPictures(engine, images)
-    this.#source = {
-      count: unread.count,
-      read: async (signal) => {
-        this.#pictures ??= await unread.read(signal)
-        return this.#pictures
-      },
+    const read = once ? unread.read : (signal: AbortFlag | undefined) => orAborted(this.#read(unread), signal)
+    this.#source = { count: unread.count, read }
+  }
+
+  /** For all questions that wait, so none of them ends it; after a failure the next one tries again. */
+  #read(unread: PictureSource): Promise<readonly Picture[]> {
+    if (this.#pictures === undefined) {
+      const reading = unread.read(this.#end.signal)
+      this.#pictures = reading
+      reading.catch(() => {
+        if (this.#pictures === reading) this.#pictures = undefined
+      })
     }
+    return this.#pictures
   }
 
   /** Carry out a task on the pictures. Yields the answer's events, as `Conversation.ask` does. */
   respond(task: Task, options: AskOptions = {}): AsyncGenerator<AnswerEvent, void> {
-    const parts = partsOf(task, this.#engine.profile)
+    const parts = options.schema === undefined ? partsOf(task, this.#engine.profile) : undefined
     const events =
       parts === undefined
         ? this.#respond(task, options)
@@ -61,8 +76,14 @@ export class PictureView implements AsyncDisposable {
 
   async *#respond(task: Task, options: AskOptions): AsyncGenerator<AnswerEvent, void> {
     const { turn, session, release } = await this.#next(task, options)
+    const events = this.#engine.answer(turn, options, session)
+    if (!this.#once) {
+      // A reader who asks something else in the middle must not wait for itself.
+      yield* readAhead(events, release)
+      return
+    }
     try {
-      yield* this.#engine.answer(turn, options, session)
+      yield* events
     } finally {
       await release()
     }
@@ -94,6 +115,7 @@ export class PictureView implements AsyncDisposable {
   ): Promise<{ readonly turn: Turn; readonly session: Session; readonly release: () => Promise<void> }> {
     this.#check()
     const turn = await turnOf(this.#engine, this.#source, task, options)
+    this.#check()
     const key = JSON.stringify(beginningOf(turn.messages))
     const beginning = this.#beginnings.get(key) ?? { session: this.#open(), waiting: 0, turn: Promise.resolve() }
     this.#beginnings.delete(key)
@@ -106,14 +128,18 @@ export class PictureView implements AsyncDisposable {
       done = resolve
     })
     beginning.waiting++
-    await before
     const release = async () => {
       beginning.waiting--
-      done()
+      void before.then(done) // also when this question gave up its place
       await this.#letGo()
     }
-    if (this.#disposed) await release()
-    this.#check()
+    try {
+      await orAborted(before, options.signal)
+      this.#check()
+    } catch (error) {
+      await release()
+      throw error
+    }
     return { turn, session: beginning.session, release }
   }
 
@@ -129,7 +155,7 @@ export class PictureView implements AsyncDisposable {
 
   /** Free what is computed. A question that is being answered fails at its next token. */
   async dispose(): Promise<void> {
-    this.#disposed = true
+    this.#end.abort()
     const sessions = [...this.#beginnings.values()].map(({ session }) => session)
     this.#beginnings.clear()
     for (const session of sessions) await session.dispose()
@@ -140,7 +166,24 @@ export class PictureView implements AsyncDisposable {
   }
 
   #check(): void {
-    if (this.#disposed) throw new IsaacError("bad_input", "this view was disposed of; open a new one")
+    if (this.#end.signal.aborted) throw new IsaacError("bad_input", "this view was disposed of; open a new one")
+  }
+}
+
+/** The promise, or `aborted` as soon as the flag's signal fires. */
+async function orAborted<T>(promise: Promise<T>, flag: AbortFlag | undefined): Promise<T> {
+  checkAborted(flag)
+  const signal = signalOf(flag)
+  if (signal === undefined) return promise
+  let stop = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(new IsaacError("aborted", "the caller's signal was aborted", { cause: signal.reason }))
+    signal.addEventListener("abort", stop, { once: true })
+  })
+  try {
+    return await Promise.race([promise, aborted])
+  } finally {
+    signal.removeEventListener("abort", stop)
   }
 }
 
