@@ -224,6 +224,24 @@ describe("the language of a schema", () => {
     [{ anyOf: [{ type: "string" }], minLength: 3 }, /minLength beside anyOf/],
     [{ oneOf: [{ type: "string" }, { type: ["string", "null"] }] }, /oneOf/],
     [{ oneOf: [{ type: "integer" }, { type: "number" }] }, /oneOf/],
+    [{ oneOf: [1, 2].map((value) => ({ const: value, nullable: true })) }, /oneOf/],
+    [{ oneOf: [{ type: "null" }, { enum: [1, 2], nullable: true }] }, /oneOf/],
+    [
+      {
+        oneOf: ["a", "b"].map((name) => ({ $ref: `#/$defs/${name}`, nullable: true })),
+        $defs: { a: { const: 1 }, b: { const: 2 } },
+      },
+      /oneOf/,
+    ],
+    [{ prefixItems: [{}], minItems: 2, unevaluatedItems: false }, /unevaluatedItems at #/],
+    [{ type: "array", unevaluatedItems: { type: "string" } }, /unevaluatedItems at #/],
+    [{ type: "array", additionalItems: false }, /additionalItems at #/],
+    [
+      { properties: { a: { type: "object", unevaluatedProperties: { type: "string" } } } },
+      /unevaluatedProperties at #\/properties\/a/,
+    ],
+    [{ type: "object", unevaluatedProperties: false }, /unevaluatedProperties at #/],
+    [{ type: "object", required: ["a"], unevaluatedProperties: false }, /unevaluatedProperties at #/],
     [{ allOf: [{ type: "string" }, { type: "string" }] }, /allOf of several/],
     [{ type: "object", properties: { a: {} }, required: ["b"], additionalProperties: false }, /requires "b"/],
     [{ type: "object", properties: [] }, /properties/],
@@ -237,6 +255,26 @@ describe("the language of a schema", () => {
     expect(() => jsonLanguage(schema)).toThrow(
       expect.objectContaining({ code: "bad_input", message: expect.stringMatching(message) }),
     )
+  })
+
+  it("takes keywords about items and properties of which there are none", () => {
+    const open = { type: "array", items: { type: "integer" }, additionalItems: false, unevaluatedItems: true }
+    expect(takes(open, "[1, 2]")).toBe(true)
+    const pair = {
+      prefixItems: [{ type: "integer" }, { type: "null" }],
+      unevaluatedItems: false,
+      additionalItems: false,
+    }
+    expect(takes(pair, "[1, null]")).toBe(true)
+    const object = { properties: { a: { type: "integer" } }, unevaluatedProperties: false }
+    expect(takes(object, '{"a": 1}')).toBe(true)
+    const map = { type: "object", additionalProperties: { type: "integer" }, unevaluatedProperties: false }
+    expect(takes(map, '{"b": 1}')).toBe(true)
+  })
+
+  it("tells what may be null from what may not", () => {
+    const schema = { oneOf: [{ const: 1, nullable: true }, { const: 2 }] }
+    expect(["1", "2", "null"].map((text) => takes(schema, text))).toEqual([true, true, true])
   })
 
   it("takes a thousand optional properties and an enum of ten thousand", () => {

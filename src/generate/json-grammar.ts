@@ -338,6 +338,8 @@ class SchemaReader {
     const most = count(schema.maxItems, "maxItems", Number.MAX_SAFE_INTEGER, path)
     const closed = schema.items === false || (schema.items === undefined && prefix.length > 0)
     const max = atLeast(most ?? (closed ? Math.max(prefix.length, min) : Number.POSITIVE_INFINITY), min, "Items", path)
+    const judged = schema.items !== undefined || max <= prefix.length
+    for (const keyword of ["additionalItems", "unevaluatedItems"]) checkIdle(schema, keyword, judged, path)
     if (closed && schema.items === false && min > prefix.length) {
       throw new IsaacError("bad_input", `the schema at ${path} has minItems ${min} and takes ${prefix.length} items`)
     }
@@ -381,8 +383,10 @@ class SchemaReader {
     if (missing !== undefined && additionalProperties === false) {
       throw new IsaacError("bad_input", `the schema at ${path} requires ${shortly(missing)} and does not allow it`)
     }
-    const [comma, open, close] = [grammar.text(", "), grammar.text("{"), grammar.text("}")]
     const named = isObject(schema.properties) || names.length > 0
+    const judged = additionalProperties !== undefined || (named && missing === undefined)
+    checkIdle(schema, "unevaluatedProperties", judged, path)
+    const [comma, open, close] = [grammar.text(", "), grammar.text("{"), grammar.text("}")]
     if (!named && additionalProperties !== false) {
       // A map: any keys.
       const value =
@@ -446,10 +450,12 @@ class SchemaReader {
   /** A schema behind its references. */
   #resolve(schema: unknown): unknown {
     let resolved = schema
+    let nullable = false
     for (let i = 0; i < DEEPEST && isObject(resolved) && typeof resolved.$ref === "string"; i++) {
+      nullable ||= resolved.nullable === true
       resolved = this.#find(resolved.$ref)
     }
-    return resolved
+    return nullable && isObject(resolved) ? { ...resolved, nullable } : resolved
   }
 }
 
@@ -462,6 +468,16 @@ function unsupported(what: string, path: string): IsaacError {
     "bad_input",
     `the schema has ${what.slice(0, 80)} at ${path}, which is not supported; leave it out`,
   )
+}
+
+/**
+ * Takes a keyword about the items or properties that no other keyword judges only where it changes nothing.
+ *
+ * @param judged there are no such items or properties
+ */
+function checkIdle(schema: Record<string, unknown>, keyword: string, judged: boolean, path: string): void {
+  const value = schema[keyword]
+  if (!(value === undefined || value === true || (value === false && judged))) throw unsupported(keyword, path)
 }
 
 function shortly(value: unknown): string {
@@ -564,7 +580,7 @@ function escapePointer(name: string): string {
 
 /** Whether no value fits both schemas for sure. */
 function exclusive(a: unknown, b: unknown): boolean {
-  if (!isObject(a) || !isObject(b)) return false
+  if (!isObject(a) || !isObject(b) || (a.nullable === true && b.nullable === true)) return false
   const [valuesA, valuesB] = [valuesOf(a), valuesOf(b)]
   if (valuesA && valuesB) return !valuesA.some((value) => valuesB.includes(value))
   const [typesA, typesB] = [kindsOf(a), kindsOf(b)]
@@ -584,13 +600,18 @@ function exclusive(a: unknown, b: unknown): boolean {
 
 /** The values of const or enum, as texts. */
 function valuesOf(schema: Record<string, unknown>): readonly (string | undefined)[] | undefined {
-  if (schema.const !== undefined) return [stringify(schema.const)]
-  return Array.isArray(schema.enum) ? schema.enum.map(stringify) : undefined
+  return plainValues(schema)?.map(stringify)
+}
+
+function plainValues(schema: Record<string, unknown>): readonly unknown[] | undefined {
+  const values = schema.const !== undefined ? [schema.const] : schema.enum
+  if (!Array.isArray(values)) return undefined
+  return schema.nullable === true ? [...values, null] : values
 }
 
 /** The types that a schema names; whole numbers are numbers. */
 function kindsOf(schema: Record<string, unknown>): readonly unknown[] | undefined {
-  const values = Array.isArray(schema.enum) ? schema.enum : schema.const !== undefined ? [schema.const] : undefined
+  const values = plainValues(schema)
   if (values) return values.map((value) => TYPES.find((type) => type !== "integer" && isOfType(value, type)))
   if (schema.type === undefined) return undefined
   const types: readonly unknown[] = Array.isArray(schema.type) ? schema.type : [schema.type]
