@@ -137,6 +137,18 @@ describe("which pictures", () => {
     ])
   })
 
+  it("drawings of pictures with the longest names there are get shorter ones", async () => {
+    const [accents, words] = [`${"é".repeat(125)}.webp`, `${"w".repeat(251)}.gif`]
+    await files({ [accents]: png, [words]: png, [`${"w".repeat(251)}.jpg`]: png, [`${"w".repeat(251)}.png`]: png })
+    const drawings = (await listImages([folder])).map(({ drawing }) => drawing).filter((name) => name.length > 100)
+    expect(drawings).toEqual([
+      ...[1, 2].map(() => expect.stringMatching(/^w{242}-[0-9a-f]{8}\.png$/)),
+      `${"w".repeat(251)}.png`,
+      expect.stringMatching(/^é{121}-[0-9a-f]{8}\.png$/),
+    ])
+    expect(new Set(drawings).size).toBe(4)
+  })
+
   it("what was drawn is left out; drawings never go where pictures are", async () => {
     await files({ "sheet.png": png, "sheet-12.png": png })
     const drawDir = join(folder, "sub")
@@ -421,6 +433,15 @@ describe("a batch", () => {
     await writeFile(join(folder, "full"), "")
     const { code, err } = await runCommand(["detect", folder, "--draw-dir", join(folder, "full")])
     expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining("full cannot be made") })
+  })
+
+  it("--draw-dir of a picture with the longest name there is", async () => {
+    const name = "l".repeat(251)
+    await files({ [`in/${name}.jpg`]: await picture(1), [`in/${name}.png`]: await picture(1) })
+    const drawn = join(folder, "drawn")
+    const args = ["detect", join(folder, "in"), "--classes", "square", "--draw-dir", drawn]
+    expect(await runCommand(args)).toMatchObject({ code: 0, err: "" })
+    expect(await readdir(drawn)).toHaveLength(2)
   })
 
   it("ask puts its question to each picture of a folder", async () => {

@@ -1,5 +1,6 @@
 /** Which pictures a batch is about: files, folders and patterns, each picture once and always in the same order. */
 
+import { createHash } from "node:crypto"
 import type { Dirent } from "node:fs"
 import { readdir, stat } from "node:fs/promises"
 import { basename, dirname, isAbsolute, join, normalize, posix, relative, resolve, sep } from "node:path"
@@ -192,10 +193,28 @@ function addressName(address: string): string {
 function freeName(name: string, taken: Set<string>): string {
   const inside = relative(sep, resolve(sep, name)) || "picture"
   const stem = inside.replace(/\.png$/i, "")
-  let drawing = `${stem}.png`
-  for (let n = 2; taken.has(drawing.toLowerCase()); n++) drawing = `${stem}-${n}.png`
+  let drawing = fitting(stem, ".png")
+  for (let n = 2; taken.has(drawing.toLowerCase()); n++) drawing = fitting(stem, `-${n}.png`)
   taken.add(drawing.toLowerCase()) // some file systems do not tell A from a
   return drawing
+}
+
+/** What file systems take as the name of one file, in bytes. */
+const LONGEST_NAME = 255
+
+/** `path` and its `end`; where that is too long for a name, the name is cut, and a hash tells it from its like. */
+function fitting(path: string, end: string): string {
+  const name = basename(path)
+  if (Buffer.byteLength(name + end) <= LONGEST_NAME) return path + end
+  const tail = `-${createHash("sha256").update(name).digest("hex").slice(0, 8)}${end}`
+  let head = ""
+  let bytes = Buffer.byteLength(tail)
+  for (const { segment } of new Intl.Segmenter().segment(name)) {
+    bytes += Buffer.byteLength(segment)
+    if (bytes > LONGEST_NAME) break
+    head += segment
+  }
+  return join(dirname(path), head + tail)
 }
 
 function forwardSlashes(path: string): string {

@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto"
 import { rename, rm, writeFile } from "node:fs/promises"
-import { basename, dirname, extname, join } from "node:path"
+import { dirname, extname, join } from "node:path"
 import sharp from "sharp"
 import { IsaacError } from "../errors"
 import type { RgbImage } from "../processor/rgb-image"
@@ -88,7 +88,8 @@ function formatOf<F extends string>(path: string, formats: Readonly<Record<strin
  * @throws IsaacError `io`
  */
 export async function writeFileAtomically(path: string, content: Uint8Array | string): Promise<void> {
-  const partial = join(dirname(path), `.${basename(path)}.${randomUUID()}.part`)
+  // Without the file's own name: that may be as long as names can be.
+  const partial = join(dirname(path), `.${randomUUID()}.part`)
   try {
     await writeFile(partial, content, { flag: "wx" })
     await rename(partial, path)
