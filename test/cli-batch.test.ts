@@ -100,6 +100,16 @@ describe("which pictures", () => {
     expect(await names([join(folder, "\\[x\\]/*.png")])).toEqual(["[x]/b1.png"])
   })
 
+  it("a folder with brackets or an exclamation mark is that folder where there is one", async () => {
+    const odd = ["photos (1)", "[x]", "!new", "a{1,2}"]
+    await files(Object.fromEntries(odd.map((name) => [`${name}/o.png`, png])))
+    await files({ "photos 1/no.png": png, "x/no.png": png, "a1/no.png": png, "!o.png": png })
+    for (const name of odd) expect(await names([join(folder, name, "*.png")])).toEqual([`${name}/o.png`])
+    expect(await names([join(folder, "photos (1)", "lost.png")])).toEqual(["photos (1)/lost.png"])
+    expect(await names([join(folder, "[xy]", "*.png")])).toEqual(["x/no.png"])
+    expect(await names([join(folder, "!*.png")])).toEqual(["!o.png"])
+  })
+
   it("each once, wherever it is named, in the order of the operands", async () => {
     const operands = [join(folder, "c9.tif"), `${folder}/sub/../b.png`, folder, join(folder, "*.png")]
     expect(await names(operands)).toEqual(["c9.tif", "b.png", "a.JPG", "c10.webp"])
@@ -301,6 +311,17 @@ describe("the file of lines", () => {
     await file.append({ image: "b" })
     await file.close()
     expect(await linesOf(out())).toHaveLength(2)
+  })
+
+  it("a disk that fails at the end is told as it is, once", async () => {
+    const file = await BatchFile.open(out(), settings)
+    const handle = await open(out())
+    const prototype = Object.getPrototypeOf(handle) as { datasync: typeof handle.datasync }
+    await handle.close()
+    vi.spyOn(prototype, "datasync").mockRejectedValueOnce(new Error("EIO: i/o error"))
+    await expect(file.close()).rejects.toMatchObject({ code: "io", message: expect.stringContaining("EIO") })
+    await file.close()
+    expect(existsSync(`${out()}.lock`)).toBe(false)
   })
 })
 

@@ -80,6 +80,11 @@ describe("what people read", () => {
     expect(`${found.count}\n`).toBe(out)
   })
 
+  it("what to look for may be called like a folder that is here", async () => {
+    const { code, out } = await runCommand(["count", sample("06-count"), "test", "--max-new-tokens", "1", "--json"])
+    expect({ code, out }).toEqual({ code: 0, out: expect.stringContaining('"count"') })
+  })
+
   it("progress, where there is a terminal, never inside a line", async () => {
     const { out, err } = await runCommand(["caption", squares], fakeTerminal({ tty: true }))
     expect(err).toContain("looking at the picture")

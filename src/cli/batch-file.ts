@@ -24,6 +24,7 @@ export class BatchFile {
   readonly #file: FileHandle
   readonly #lock: Lock
   #bytes: number
+  #closed = false
 
   private constructor(path: string, file: FileHandle, lock: Lock, { done, failed, bytes }: Scan) {
     this.#path = path
@@ -96,8 +97,10 @@ export class BatchFile {
     this.#bytes += line.byteLength
   }
 
-  /** Throws io when the disk did not take everything after all. */
+  /** Throws io when the disk did not take everything after all. A second time nothing happens. */
   async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
     try {
       await this.#file.datasync().catch((cause: Error) => {
         throw unwritable(this.#path, cause)

@@ -35,7 +35,7 @@ export async function operandKind(operand: string): Promise<Kind> {
   if (operand === "-" || isAddress(operand)) return "picture"
   const found = await stat(operand).catch(() => undefined)
   if (found !== undefined) return found.isDirectory() ? "folder" : "picture" // also a file called a[1].png
-  return isDynamicPattern(forwardSlashes(operand)) ? "pattern" : "picture"
+  return isWild((await splitPattern(operand)).pattern) ? "pattern" : "picture"
 }
 
 /**
@@ -96,7 +96,7 @@ interface Search {
 async function searchOf(operand: string): Promise<Search> {
   const kind = await operandKind(operand)
   if (kind === "picture") return { kind, operand, base: isAddress(operand) ? "" : dirname(resolve(operand)) }
-  return { kind, operand, base: resolve(kind === "folder" ? operand : splitPattern(operand).base) }
+  return { kind, operand, base: resolve(kind === "folder" ? operand : (await splitPattern(operand)).base) }
 }
 
 async function* imagesOf(
@@ -145,18 +145,36 @@ async function* filesBelow(folder: string, below: string, recursive: boolean): A
 }
 
 async function* filesMatching(operand: string): AsyncGenerator<Found, void> {
-  const { base, pattern } = splitPattern(operand)
-  const names = await glob(pattern, { cwd: resolve(base), expandDirectories: false, followSymbolicLinks: false })
+  const { base, pattern } = await splitPattern(operand)
+  // An exclamation mark in front would mean all other files.
+  const names = await glob(pattern.replace(/^!(?!\()/, "\\!"), {
+    cwd: resolve(base),
+    expandDirectories: false,
+    followSymbolicLinks: false,
+  })
   names.sort()
   for (const name of names) if (isPictureName(name)) yield { image: join(base, name), below: normalize(name) }
 }
 
-/** What stands before the first part with a wildcard is where the search begins. */
-function splitPattern(operand: string): { readonly base: string; readonly pattern: string } {
+/**
+ * What stands before the first part with a wildcard is where the search begins. A folder that is called "photos (1)" or
+ * "[x]" has no wildcard where there is such a folder. Without any wildcard the pattern is the last part.
+ */
+async function splitPattern(operand: string): Promise<{ readonly base: string; readonly pattern: string }> {
   const parts = forwardSlashes(operand).split("/")
-  const first = parts.findIndex((part) => isDynamicPattern(part) || part.includes("\\"))
-  const base = first === 0 ? "." : parts.slice(0, first).join("/") || "/"
-  return { base, pattern: parts.slice(first).join("/") }
+  const lead = (count: number) => parts.slice(0, count).join("/") || "/"
+  let first = 0
+  while (
+    first < parts.length - 1 &&
+    (!isWild(parts[first]) || (await stat(lead(first + 1)).catch(() => undefined))?.isDirectory())
+  ) {
+    first++
+  }
+  return { base: first === 0 ? "." : lead(first), pattern: parts.slice(first).join("/") }
+}
+
+function isWild(part: string): boolean {
+  return isDynamicPattern(part) || part.includes("\\")
 }
 
 function isWithin(path: string, folder: string | undefined): boolean {
@@ -170,7 +188,8 @@ function byName(a: Dirent, b: Dirent): number {
   return a.name < b.name ? -1 : a.name > b.name ? 1 : 0
 }
 
-function isPictureName(name: string): boolean {
+/** By its ending. */
+export function isPictureName(name: string): boolean {
   return ENDINGS.some((ending) => name.toLowerCase().endsWith(ending))
 }
 

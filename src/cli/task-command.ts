@@ -6,6 +6,7 @@ import type { Answer, AnswerStream, AskOptions, Isaac } from "../index"
 import { plainText, type RgbImage } from "../internal"
 import { answerJson } from "./answer-output"
 import { runBatch } from "./batch"
+import { isPictureName } from "./batch-images"
 import { asksForBatch } from "./batch-options"
 import { drawAnswer } from "./draw"
 import { Interrupted, UsageError } from "./failure"
@@ -67,7 +68,8 @@ function split(
 ): { names: readonly string[]; objects: string } {
   if (verb === undefined) return { names: operands, objects: "" }
   const objects = operands[operands.length - 1]
-  if (operands.length < 2 || existsSync(objects)) {
+  // A picture at the end is no name of things; a file or folder that is called "cats" may be there by chance.
+  if (operands.length < 2 || (isPictureName(objects) && existsSync(objects))) {
     throw new UsageError(`name what to ${verb} after the picture, such as "red circles"`)
   }
   if (objects.trim() === "") throw new UsageError(`what to ${verb} is empty`)
