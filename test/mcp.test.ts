@@ -11,12 +11,13 @@ import type { CallToolResult, Progress } from "@modelcontextprotocol/sdk/types.j
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type LoadModel, McpModel } from "../src/cli/mcp-model"
 import { PictureReader, type PictureReaderOptions } from "../src/cli/mcp-pictures"
+import { serveMcp } from "../src/cli/mcp-serve"
 import { createMcpServer } from "../src/cli/mcp-server"
 import { IsaacError } from "../src/errors"
 import { type Answer, Isaac } from "../src/index"
 import { decodeImage } from "../src/processor/decode-image-node"
 import { type BuiltPackage, buildPackage } from "./built-package"
-import { runCommand } from "./cli-terminal"
+import { fakeTerminal, runCommand } from "./cli-terminal"
 import { FileServer } from "./file-server"
 
 const sample = (name: string) => fileURLToPath(new URL(`../models/isaac-tiny/samples/${name}.png`, import.meta.url))
@@ -356,6 +357,50 @@ describe("calls", () => {
     await expect(first).rejects.toThrow()
     expect((await third).structuredContent?.text).toBe(answer)
   })
+})
+
+describe("the model", () => {
+  it("is not loaded for a call that was cancelled before: nobody would hear how that ends", async () => {
+    let loads = 0
+    const model = new McpModel(
+      engine,
+      () => {},
+      async () => {
+        loads++
+        throw new IsaacError("io", "the disk is asleep")
+      },
+    )
+    await expect(model.load(AbortSignal.abort())).rejects.toMatchObject({ code: "aborted" })
+    expect(loads).toBe(0)
+    await expect(model.load()).rejects.toMatchObject({ code: "io" })
+  })
+
+  it.each(["input that ends", "Ctrl-C"])(
+    "is loaded while the client is heard with --preload, until %s",
+    async (end) => {
+      const terminal = fakeTerminal()
+      let given: AbortSignal | undefined
+      const load: LoadModel = (_, settings) =>
+        new Promise((_, reject) => {
+          given = settings?.signal as AbortSignal
+          given.addEventListener("abort", () => reject(new IsaacError("aborted", "loading was cancelled")))
+        })
+      const greeted = new Promise<string>((resolve) => {
+        terminal.onOut = resolve
+      })
+      const served = serveMcp({ ...engine, preload: true }, terminal, load)
+      const clientInfo = { name: "test", version: "0" }
+      const params = { protocolVersion: "2025-06-18", capabilities: {}, clientInfo }
+      terminal.typed.write(`${JSON.stringify({ jsonrpc: "2.0", id: 1, method: "initialize", params })}\n`)
+      expect(JSON.parse(await greeted)).toMatchObject({ id: 1, result: { serverInfo: { name: "isaac-vlm" } } })
+      expect(given?.aborted).toBe(false)
+      if (end === "Ctrl-C") terminal.interrupt()
+      else terminal.typed.end()
+      await served
+      expect(given?.aborted).toBe(true)
+      expect(terminal.written.err).toBe("")
+    },
+  )
 })
 
 describe("what goes wrong", () => {

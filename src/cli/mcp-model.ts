@@ -46,10 +46,12 @@ export class McpModel {
   }
 
   /**
-   * The model. It is loaded for all who wait, so that one that gives up (aborted) does not end it for the others; after a
-   * failure the next call tries again.
+   * The model. It is loaded for all who wait, so that one that gives up (aborted) does not end it for the others; for one
+   * that has given up already nothing is begun, because nobody would hear how that ends. After a failure the next call
+   * tries again.
    */
   async load(signal?: AbortSignal, watch?: Watcher): Promise<Isaac> {
+    if (signal?.aborted) throw cancelled(signal)
     if (watch) this.#watchers.add(watch)
     this.#loading ??= this.#start().catch((error) => {
       this.#loading = undefined
@@ -122,16 +124,19 @@ async function loadIsaac(...request: Parameters<LoadModel>): Promise<Isaac> {
 
 /** The promise, or an `aborted` error as soon as the signal fires. */
 async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = () => new IsaacError("aborted", "the call was cancelled", { cause: signal.reason })
-  if (signal.aborted) throw aborted()
+  if (signal.aborted) throw cancelled(signal)
   let stop = () => {}
-  const cancelled = new Promise<never>((_, reject) => {
-    stop = () => reject(aborted())
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(cancelled(signal))
     signal.addEventListener("abort", stop, { once: true })
   })
   try {
-    return await Promise.race([promise, cancelled])
+    return await Promise.race([promise, aborted])
   } finally {
     signal.removeEventListener("abort", stop)
   }
+}
+
+function cancelled(signal: AbortSignal): IsaacError {
+  return new IsaacError("aborted", "the call was cancelled", { cause: signal.reason })
 }
