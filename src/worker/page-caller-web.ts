@@ -1,7 +1,7 @@
 /** What a page gives as pictures, made into what a worker can read: elements become bitmaps, addresses absolute. */
 
 import { IsaacError } from "../errors"
-import type { ImageInput } from "../isaac"
+import type { AskOptions, ImageInput } from "../isaac"
 import type { EngineService } from "./engine-service"
 import { pageAddress } from "./page-address-web"
 import type {
@@ -63,25 +63,45 @@ interface Prepared<T> {
   free(): void
 }
 
+/** Where an input has pictures. */
+interface Pictured {
+  readonly images?: readonly ImageInput[]
+  readonly options?: Pick<AskOptions, "examples">
+}
+
 async function prepare<T>(input: T): Promise<Prepared<T>> {
-  const { images } = (input ?? {}) as { readonly images?: readonly ImageInput[] }
-  if (images === undefined) return { input, free() {} }
+  const { images, options } = (input ?? {}) as Pictured
   const made: ImageBitmap[] = []
   const free = () => {
     for (const bitmap of made) bitmap.close()
   }
+  const sendable = async (image: ImageInput): Promise<ImageInput> => {
+    const ready = await prepareImage(image)
+    if (ready instanceof ImageBitmap && ready !== image) made.push(ready)
+    return ready
+  }
+  let prepared = input
   try {
-    const ready: ImageInput[] = []
-    for (const image of images) {
-      const sendable = await prepareImage(image)
-      if (sendable instanceof ImageBitmap && sendable !== image) made.push(sendable)
-      ready.push(sendable)
+    if (images !== undefined) prepared = { ...prepared, images: await each(images, sendable) }
+    // What is no list of examples is refused by the engine.
+    if (Array.isArray(options?.examples)) {
+      const examples = await each(options.examples as NonNullable<AskOptions["examples"]>, async (example) =>
+        example ? { ...example, image: await sendable(example.image) } : example,
+      )
+      prepared = { ...prepared, options: { ...options, examples } }
     }
-    return { input: { ...input, images: ready }, free }
+    return { input: prepared, free }
   } catch (error) {
     free()
     throw error
   }
+}
+
+/** One after the other: when one fails, none of the others is still on its way. */
+async function each<T>(items: readonly T[], work: (item: T) => Promise<T>): Promise<T[]> {
+  const done: T[] = []
+  for (const item of items) done.push(await work(item))
+  return done
 }
 
 /** An image as a worker can read it. A bitmap that was made for it is the caller's to close. */
