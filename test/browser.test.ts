@@ -219,12 +219,14 @@ async function checkStreaming(): Promise<void> {
 }
 
 async function checkInputs(): Promise<void> {
-  const { texts, failures } = await page.run<{
+  const { texts, examples, failures } = await page.run<{
     texts: Record<string, string>
+    examples: string[]
     failures: Record<string, { code: string; message: string }>
   }>("inputs", asked[6])
   expect(Object.keys(texts)).toHaveLength(13)
   for (const [form, text] of Object.entries(texts)) expect(text, form).toBe(samples[6].answer)
+  expect(examples).toEqual(Array(4).fill(examples[0]))
   expect(failures).toMatchObject({
     "not there": { code: "not_found" },
     "not loaded": { code: "bad_image", message: expect.stringMatching(/is it loaded/) },

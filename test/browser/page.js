@@ -134,6 +134,13 @@ const scenarios = {
     for (const [name, form] of Object.entries(forms)) {
       texts[name] = (await isaac.ask([form], question, { expect })).text
     }
+    // What is shown as an example may have these forms as well.
+    const annotations = [{ type: "box", x1: 10, y1: 20, x2: 60, y2: 80, mention: "square" }]
+    const examples = []
+    for (const form of [forms.bytes, element, canvas, forms["relative address"]]) {
+      const options = { expect, examples: [{ image: form, question, annotations }] }
+      examples.push((await isaac.ask([blob], question, options)).text)
+    }
     const failures = {
       "not there": await failure(isaac.ask(["/models/nothing.png"], question).answer()),
       "not loaded": await failure(isaac.ask([new Image()], question).answer()),
@@ -153,7 +160,7 @@ const scenarios = {
       "no config": await failure(Isaac.load(files.slice(1))),
       "this thread": await failure(Isaac.load(MODEL, { worker: false })),
     })
-    return { texts, failures }
+    return { texts, examples, failures }
   },
 
   /** The pixels of each picture, as the page's own decoder gives them. */
