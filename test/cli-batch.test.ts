@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import sharp from "sharp"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest"
 import { BatchFile } from "../src/cli/batch-file"
-import { listImages } from "../src/cli/batch-images"
+import { drawingNames, listImages } from "../src/cli/batch-images"
 import { BatchProgress } from "../src/cli/batch-progress"
 import { drawSheets, isSheet } from "../src/cli/batch-sheet"
 import { ProgressLine } from "../src/cli/progress"
@@ -141,7 +141,7 @@ describe("which pictures", () => {
     ]
     await files({ "sub/b.webp": png, "b.jpg": png })
     const listed = await listImages(operands, { recursive: true })
-    expect(listed.map(({ drawing }) => drawing)).toEqual([
+    expect([...drawingNames(listed).values()]).toEqual([
       ...["a.JPG.png", "b.jpg.png", "b.png", "c10.webp.png", "c9.tif.png"],
       ...["sub/b.webp.png", "sub/deep/y.gif.png", "sub/z.png", "b-2.png", "picture.png"],
     ])
@@ -150,7 +150,7 @@ describe("which pictures", () => {
   it("drawings of pictures with the longest names there are get shorter ones", async () => {
     const [accents, words] = [`${"é".repeat(125)}.webp`, `${"w".repeat(251)}.gif`]
     await files({ [accents]: png, [words]: png, [`${"w".repeat(251)}.jpg`]: png, [`${"w".repeat(251)}.png`]: png })
-    const drawings = (await listImages([folder])).map(({ drawing }) => drawing).filter((name) => name.length > 100)
+    const drawings = [...drawingNames(await listImages([folder])).values()].filter((name) => name.length > 100)
     expect(drawings).toEqual([
       ...[1, 2].map(() => expect.stringMatching(/^w{242}-[0-9a-f]{8}\.png$/)),
       `${"w".repeat(251)}.png`,
@@ -454,6 +454,21 @@ describe("a batch", () => {
     await writeFile(join(folder, "full"), "")
     const { code, err } = await runCommand(["detect", folder, "--draw-dir", join(folder, "full")])
     expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining("full cannot be made") })
+  })
+
+  it("a drawing never takes the place of that of another picture that was done before", async () => {
+    await files({ "1/.keep": "", "2/x.png": await picture(1) })
+    const drawn = join(folder, "drawn")
+    const more = ["--draw-dir", drawn, "--out", out(), "--max-new-tokens", "2"]
+    const args = ["caption", join(folder, "2"), join(folder, "a.png"), ...more]
+    expect(await runCommand(args)).toMatchObject({ code: 0 })
+    const before = await readFile(join(drawn, "x.png"))
+    await files({ "1/X.png": await picture(2) })
+    expect(await runCommand(["caption", join(folder, "1"), ...args.slice(1)])).toMatchObject({ code: 0 })
+    expect(await readFile(join(drawn, "x.png"))).toEqual(before)
+    expect((await readdir(drawn)).sort()).toEqual(["X-2.png", "a.png", "x.png"])
+    const lines = (await linesOf(out())) as unknown as { drawing: string }[]
+    expect(lines.map(({ drawing }) => drawing)).toEqual(["x.png", "a.png", "X-2.png"])
   })
 
   it("--draw-dir of a picture with the longest name there is", async () => {

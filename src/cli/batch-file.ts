@@ -20,18 +20,21 @@ export class BatchFile {
   readonly done: ReadonlySet<string>
   /** Names of pictures that had an error in it. Their lines are gone: they are tried again. */
   readonly failed: ReadonlySet<string>
+  /** What the drawings of those with an answer are called. */
+  readonly drawings: ReadonlySet<string>
   readonly #path: string
   readonly #file: FileHandle
   readonly #lock: Lock
   #bytes: number
   #closed = false
 
-  private constructor(path: string, file: FileHandle, lock: Lock, { done, failed, bytes }: Scan) {
+  private constructor(path: string, file: FileHandle, lock: Lock, { done, failed, drawings, bytes }: Scan) {
     this.#path = path
     this.#file = file
     this.#lock = lock
     this.done = done
     this.failed = failed
+    this.drawings = drawings
     this.#bytes = bytes
   }
 
@@ -186,6 +189,7 @@ function value(of: unknown): string {
 interface Scan {
   readonly done: ReadonlySet<string>
   readonly failed: ReadonlySet<string>
+  readonly drawings: ReadonlySet<string>
   /** Where the last whole line ends. */
   readonly bytes: number
   /** [from, to) of the lines without an error. */
@@ -196,6 +200,7 @@ interface Scan {
 async function scanLines(path: string): Promise<Scan> {
   const done = new Set<string>()
   const failed = new Set<string>()
+  const drawings = new Set<string>()
   const kept: [from: number, to: number][] = []
   let bytes = 0
   let number = 0
@@ -209,7 +214,7 @@ async function scanLines(path: string): Promise<Scan> {
         `line ${broken} of ${plainText(path)} is no line of a batch; repair or remove it, or choose another --out`,
       )
     }
-    const { image, error } = parseObject(line.toString()) ?? {}
+    const { image, error, drawing } = parseObject(line.toString()) ?? {}
     if (typeof image !== "string") {
       broken = number
       continue
@@ -219,12 +224,13 @@ async function scanLines(path: string): Promise<Scan> {
     if (error !== undefined) failed.add(image)
     else {
       done.add(image)
+      if (typeof drawing === "string") drawings.add(drawing)
       const last = kept.at(-1)
       if (last?.[1] === from) last[1] = bytes
       else kept.push([from, bytes])
     }
   }
-  return { done, failed, bytes, kept }
+  return { done, failed, drawings, bytes, kept }
 }
 
 /** Lines that ended, without their ends. */

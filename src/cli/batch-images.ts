@@ -21,8 +21,8 @@ export interface ListOptions {
 export interface BatchImage {
   /** As lines name it: the way it was given, or found below a folder. */
   readonly image: string
-  /** What its drawing is called below the folder of drawings. */
-  readonly drawing: string
+  /** Its place below the operand that it was found by. */
+  readonly below: string
 }
 
 /** How the names of files that folders and patterns are searched for end. Files that are named are taken as they are. */
@@ -49,7 +49,6 @@ export async function listImages(
   { recursive = false, drawDir, isOwn, signal }: ListOptions = {},
 ): Promise<BatchImage[]> {
   const keys = new Set<string>()
-  const drawings = new Set<string>()
   const images: BatchImage[] = []
   const isDrawn = (path: string) => isWithin(path, drawDir)
   for (const operand of operands) {
@@ -69,21 +68,24 @@ export async function listImages(
       const key = keyOf(image)
       if (keys.has(key)) continue
       keys.add(key)
-      images.push({ image, drawing: freeName(below, drawings) })
+      images.push({ image, below })
     }
   }
   return images
 }
 
+/**
+ * What the drawing of each picture is called below the folder of drawings. None gets a name that is `taken`: there is
+ * the drawing of another picture.
+ */
+export function drawingNames(images: readonly BatchImage[], taken: Iterable<string> = []): Map<BatchImage, string> {
+  const names = new Set([...taken].map((name) => name.toLowerCase()))
+  return new Map(images.map((image) => [image, freeName(image.below, names)]))
+}
+
 /** What two names of one picture have in common; of a file, its whole path. */
 export function keyOf(image: string): string {
   return isAddress(image) ? image : resolve(image)
-}
-
-interface Found {
-  readonly image: string
-  /** Its place below the operand. */
-  readonly below: string
 }
 
 interface Search {
@@ -103,7 +105,7 @@ async function* imagesOf(
   { kind, operand }: Search,
   recursive: boolean,
   leaveOut: (path: string) => boolean,
-): AsyncGenerator<Found, void> {
+): AsyncGenerator<BatchImage, void> {
   if (kind === "picture") {
     const name = isAddress(operand) ? addressName(operand) : basename(operand)
     yield { image: isAddress(operand) ? operand : normalize(operand), below: name }
@@ -126,7 +128,7 @@ async function* imagesOf(
 }
 
 /** One folder after another, each read when it is its turn. */
-async function* filesBelow(folder: string, below: string, recursive: boolean): AsyncGenerator<Found, void> {
+async function* filesBelow(folder: string, below: string, recursive: boolean): AsyncGenerator<BatchImage, void> {
   const path = join(folder, below)
   const entries = await readdir(path, { withFileTypes: true }).catch((cause: Error) => {
     throw new IsaacError("io", `the folder ${plainText(path)} cannot be read: ${cause.message}`, { cause })
@@ -144,7 +146,7 @@ async function* filesBelow(folder: string, below: string, recursive: boolean): A
   }
 }
 
-async function* filesMatching(operand: string): AsyncGenerator<Found, void> {
+async function* filesMatching(operand: string): AsyncGenerator<BatchImage, void> {
   const { base, pattern } = await splitPattern(operand)
   // An exclamation mark in front would mean all other files.
   const names = await glob(pattern.replace(/^!(?!\()/, "\\!"), {

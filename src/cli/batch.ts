@@ -5,7 +5,7 @@ import { dirname, join } from "node:path"
 import type { Answer, Isaac, PixelLeaf } from "../index"
 import { IsaacError, isIsaacError, type RgbImage } from "../internal"
 import { BatchFile, type BatchSettings } from "./batch-file"
-import { type BatchImage, keyOf, listImages } from "./batch-images"
+import { type BatchImage, drawingNames, keyOf, listImages } from "./batch-images"
 import type { BatchFlags } from "./batch-options"
 import { BatchProgress } from "./batch-progress"
 import { drawSheets, isSheet, type SheetEntry } from "./batch-sheet"
@@ -49,9 +49,11 @@ export async function runBatch<A extends Answer>(
     const isOwn = (path: string) => sheet !== undefined && isSheet(path, sheet)
     const images = await listImages(work.operands, { recursive, drawDir, isOwn, signal })
     file = out === undefined ? undefined : await BatchFile.open(out, work.settings, signal)
-    const todo = file ? remaining(images, file) : images
+    const open = file ? unanswered(images, file) : images
+    const drawings = drawDir === undefined ? undefined : drawingNames(open, file?.drawings)
+    const todo = file ? failedLast(open, file) : open
     const progress = new BatchProgress(line, images.length, images.length - todo.length)
-    const batch = new Batch(work, flags, terminal, file, line, progress)
+    const batch = new Batch(work, flags, terminal, { file, drawings }, line, progress)
     if (todo.length > 0) await batch.run(todo)
     if (flags.sheet !== undefined && !signal.aborted) await batch.drawSheet(flags.sheet, images)
     line.clear()
@@ -64,12 +66,16 @@ export async function runBatch<A extends Answer>(
   }
 }
 
-/** What has no answer yet. What failed before comes last: it may fail in a way that ends everything. */
-function remaining(images: readonly BatchImage[], { done, failed }: BatchFile): BatchImage[] {
-  const [doneKeys, failedKeys] = [done, failed].map((names) => new Set([...names].map(keyOf)))
-  const todo = images.filter(({ image }) => !doneKeys.has(keyOf(image)))
-  const again = (image: BatchImage) => Number(failedKeys.has(keyOf(image.image)))
-  return todo.sort((a, b) => again(a) - again(b))
+function unanswered(images: readonly BatchImage[], { done }: BatchFile): readonly BatchImage[] {
+  const keys = new Set([...done].map(keyOf))
+  return images.filter(({ image }) => !keys.has(keyOf(image)))
+}
+
+/** What failed before may fail in a way that ends everything. */
+function failedLast(images: readonly BatchImage[], { failed }: BatchFile): readonly BatchImage[] {
+  const keys = new Set([...failed].map(keyOf))
+  const again = ({ image }: BatchImage) => Number(keys.has(keyOf(image)))
+  return images.toSorted((a, b) => again(a) - again(b))
 }
 
 function summarise(progress: BatchProgress, { signal, err, errIsTty }: Terminal): void {
@@ -85,6 +91,14 @@ function summarise(progress: BatchProgress, { signal, err, errIsTty }: Terminal)
 /** A picture that is ready to be asked about, or why it is not. */
 type Ready = { readonly picture: RgbImage } | { readonly error: unknown }
 
+/** Where the answers go. */
+interface BatchWritten {
+  /** Undefined: standard output. */
+  readonly file: BatchFile | undefined
+  /** What the drawings are called below their folder; undefined: none are wanted. */
+  readonly drawings: ReadonlyMap<BatchImage, string> | undefined
+}
+
 class Batch<A extends Answer> {
   #isaac: Isaac | undefined
   /** The engine's ends, since the last answer. */
@@ -96,7 +110,7 @@ class Batch<A extends Answer> {
     private readonly work: BatchWork<A>,
     private readonly flags: BatchFlags,
     private readonly terminal: Terminal,
-    private readonly file: BatchFile | undefined,
+    private readonly written: BatchWritten,
     private readonly line: ProgressLine,
     private readonly progress: BatchProgress,
   ) {}
@@ -133,7 +147,7 @@ class Batch<A extends Answer> {
   }
 
   /** The rest of the picture's line; undefined when it was interrupted. Throws what concerns all pictures. */
-  async #one(isaac: Isaac, { drawing }: BatchImage, ready: Ready): Promise<Record<string, unknown> | undefined> {
+  async #one(isaac: Isaac, image: BatchImage, ready: Ready): Promise<Record<string, unknown> | undefined> {
     let answer: A
     try {
       if ("error" in ready) throw ready.error
@@ -151,19 +165,20 @@ class Batch<A extends Answer> {
       return { error: { code: error.code, message: error.message } }
     }
     if (answer.finishReason === "abort") return undefined
+    const fields = this.work.fields(answer)
+    const drawing = this.written.drawings?.get(image)
+    if (this.flags.drawDir === undefined || drawing === undefined) return fields
     // Before the line: who reads it finds the drawing.
-    if (this.flags.drawDir !== undefined) {
-      const path = join(this.flags.drawDir, drawing)
-      await makeFolder(dirname(path))
-      await drawAnswer(path, answer, [ready.picture])
-    }
-    return this.work.fields(answer)
+    const path = join(this.flags.drawDir, drawing)
+    await makeFolder(dirname(path))
+    await drawAnswer(path, answer, [ready.picture])
+    return { ...fields, drawing }
   }
 
   /** Answers of this run and of those before. */
   async drawSheet(sheet: string, images: readonly BatchImage[]): Promise<void> {
     const entries = new Map<string, SheetEntry>()
-    for await (const fields of this.file?.answers() ?? this.#found) {
+    for await (const fields of this.written.file?.answers() ?? this.#found) {
       const entry = sheetEntry(fields)
       entries.set(keyOf(entry.image), entry)
     }
@@ -182,7 +197,8 @@ class Batch<A extends Answer> {
   }
 
   async #write(fields: Record<string, unknown>): Promise<void> {
-    if (this.file) await this.file.append(fields)
+    const { file } = this.written
+    if (file) await file.append(fields)
     else {
       if (this.flags.sheet !== undefined && fields.error === undefined) this.#found.push(fields)
       this.line.clear()
