@@ -13,7 +13,7 @@ export const CHAT_COMMANDS = {
   save: ["FILE", "write the conversation to a file, its pictures included"],
   load: ["FILE", "go on with a conversation that was saved"],
   history: ["", "what was said so far"],
-  reset: ["", "forget what was said; the pictures stay"],
+  reset: ["", "forget what was said; the pictures stay, but for those of /load"],
   new: ["[FILE|URL]", "forget everything, and begin with this picture"],
   help: ["", "this list"],
   quit: ["", "leave; so does Ctrl-D. Ctrl-C stops an answer"],

@@ -85,7 +85,12 @@ export class Talk {
     await drawAnswer(file, answer, images)
   }
 
-  /** Forget what was said; the pictures stay, or are those given. */
+  /** Of the pictures, those that are known only as a saved session has them. They go with it. */
+  get loaded(): number {
+    return this.pictures.filter(({ picture }) => picture === undefined).length
+  }
+
+  /** Forget what was said, and what was loaded; the other pictures stay, or are those given. */
   async reset(pictures: readonly ShownPicture[] = this.pictures.filter(({ picture }) => picture)): Promise<void> {
     await this.#session.dispose()
     this.#session = this.#isaac.session()

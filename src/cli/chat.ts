@@ -189,9 +189,14 @@ class Chat {
       case "history":
         this.terminal.out((await this.talk.messages()).map(messageText).join(""))
         return
-      case "reset":
+      case "reset": {
+        const { loaded } = this.talk
         await this.talk.reset()
+        if (loaded > 0) {
+          this.#say(`(without ${loaded} of the pictures: they came with the saved session; show them with /image)`)
+        }
         return
+      }
       case "new":
         await this.talk.reset(operand === "" ? [] : [await readPicture(operand, reading)])
         return
