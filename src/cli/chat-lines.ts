@@ -41,6 +41,8 @@ export class ChatLines {
   readonly #lines: AsyncIterator<string>
   readonly #screen: Screen | undefined
   readonly #historyFile: string | undefined
+  /** By its owner or at the end of the input, which may come during an answer. Newer Nodes throw when a closed one is used. */
+  #closed = false
 
   private constructor(
     { input, screen }: Keyboard,
@@ -64,6 +66,9 @@ export class ChatLines {
     )
     // A terminal that edits lines gets Ctrl-C as a key.
     this.#reader.on("SIGINT", onInterrupt)
+    this.#reader.on("close", () => {
+      this.#closed = true
+    })
     this.#lines = this.#reader[Symbol.asyncIterator]() // from now on, so that no line is missed
   }
 
@@ -85,8 +90,11 @@ export class ChatLines {
   async next(prompt: string): Promise<string | undefined> {
     if (this.#screen) {
       this.#screen.hidden = false
-      this.#reader.setPrompt(prompt)
-      this.#reader.prompt(true)
+      if (this.#closed) this.#screen.write(prompt)
+      else {
+        this.#reader.setPrompt(prompt)
+        this.#reader.prompt(true)
+      }
     }
     const { value, done } = await this.#lines.next()
     if (this.#screen) {
@@ -101,7 +109,7 @@ export class ChatLines {
 
   /** Take back what was typed of a line. @returns false when there was nothing */
   clearLine(): boolean {
-    if (this.#reader.line === undefined || this.#reader.line === "") return false
+    if (this.#closed || this.#reader.line === undefined || this.#reader.line === "") return false
     this.#reader.write(null, { ctrl: true, name: "e" })
     this.#reader.write(null, { ctrl: true, name: "u" })
     return true
@@ -115,7 +123,7 @@ export class ChatLines {
     }
     this.#screen.write("\n")
     say()
-    this.#reader.prompt(true)
+    if (!this.#closed) this.#reader.prompt(true)
   }
 
   close(): void {
