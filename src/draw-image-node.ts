@@ -4,6 +4,7 @@ import { DRAWING_FORMATS, type DrawImageOptions } from "./draw-image"
 import type { ImageInput } from "./engine-options"
 import { IsaacError, shown } from "./errors"
 import type { PixelLeaf } from "./perception"
+import { loadImage } from "./processor/image-input"
 import type { ImageReference } from "./processor/image-source-node"
 
 /**
@@ -28,6 +29,6 @@ export async function drawImage(
   const { decodeImage } = await import("./processor/decode-image-node")
   const { encodeDrawing } = await import("./perception/write-image-node")
   const file = await readImage(image as ImageReference, { allowPrivateUrls, signal })
-  const picture = "bytes" in file ? await decodeImage(file.bytes, file.name) : file
+  const picture = await loadImage(file, "the picture", decodeImage)
   return encodeDrawing(picture, leaves, format, options)
 }

@@ -5,6 +5,7 @@ import type { ImageInput } from "./engine-options"
 import { IsaacError, shown } from "./errors"
 import { drawOnPixels, drawRaster, drawSvg, type PixelLeaf, type RgbaImage, toDataUri } from "./perception"
 import { decodeImage } from "./processor/decode-image-web"
+import { loadImage } from "./processor/image-input"
 import { readImage } from "./processor/image-source-web"
 import { prepareImage } from "./worker/page-caller-web"
 
@@ -20,7 +21,7 @@ export async function drawImage(
   const ready = (await prepareImage(image)) as Exclude<ImageInput, HTMLElement | OffscreenCanvas | VideoFrame>
   try {
     const file = await readImage(ready, { signal })
-    const picture = "bytes" in file ? await decodeImage(file.bytes, file.name) : file
+    const picture = await loadImage(file, "the picture", decodeImage)
     if (format !== "svg") return await encode(drawOnPixels(picture, leaves, options), format)
     const href = toDataUri(await encode(drawRaster(picture, [], { minSide: 0 }), "png"))
     const { width, height } = picture

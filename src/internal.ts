@@ -29,6 +29,7 @@ export {
   scoreDataset,
   tasksOf,
 } from "./evaluate"
+export { checkAborted, orAborted } from "./generate/abort"
 export { Generation, type GenerationReport, type Vocabulary } from "./generate/generation"
 export { Sampler, type SamplingOptions } from "./generate/sampler"
 export { LARGEST_CHUNK, Session } from "./generate/session"

@@ -6,7 +6,7 @@
 import type { AnswerEvent, Candidate, Score } from "./answer"
 import type { AskOptions, CandidatesOptions, ImageInput, ScoreOptions } from "./engine-options"
 import { IsaacError } from "./errors"
-import { type AbortFlag, checkAborted, signalOf } from "./generate/abort"
+import { type AbortFlag, orAborted } from "./generate/abort"
 import type { Picture } from "./generate/pictures"
 import type { Session } from "./generate/session"
 import type { IsaacEngine } from "./isaac"
@@ -167,23 +167,6 @@ export class PictureView implements AsyncDisposable {
 
   #check(): void {
     if (this.#end.signal.aborted) throw new IsaacError("bad_input", "this view was disposed of; open a new one")
-  }
-}
-
-/** The promise, or `aborted` as soon as the flag's signal fires. */
-async function orAborted<T>(promise: Promise<T>, flag: AbortFlag | undefined): Promise<T> {
-  checkAborted(flag)
-  const signal = signalOf(flag)
-  if (signal === undefined) return promise
-  let stop = () => {}
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(new IsaacError("aborted", "the caller's signal was aborted", { cause: signal.reason }))
-    signal.addEventListener("abort", stop, { once: true })
-  })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    signal.removeEventListener("abort", stop)
   }
 }
 

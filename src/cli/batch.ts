@@ -11,6 +11,7 @@ import { BatchProgress } from "./batch-progress"
 import { drawSheets, isSheet, type SheetEntry } from "./batch-sheet"
 import { drawAnswer } from "./draw"
 import { Failed, Interrupted } from "./failure"
+import { MOST_LOST, type ReadyPicture, readAheadOf } from "./picture-ahead"
 import { readPictures } from "./pictures"
 import { ProgressLine } from "./progress"
 import { INTERRUPTED, type Terminal } from "./terminal"
@@ -27,9 +28,6 @@ export interface BatchWork<A extends Answer> {
   /** What the line of a picture has beside its name. */
   fields(answer: A): Record<string, unknown>
 }
-
-/** So many times in a row the engine may be lost: a single picture is not worth all others. */
-const MOST_LOST = 3
 
 /**
  * Throws Failed when some pictures failed, Interrupted after Ctrl-C; in both cases what was done is written. Throws
@@ -88,9 +86,6 @@ function summarise(progress: BatchProgress, { signal, err, errIsTty }: Terminal)
   if (progress.failed > 0) throw new Failed()
 }
 
-/** A picture that is ready to be asked about, or why it is not. */
-type Ready = { readonly picture: RgbImage } | { readonly error: unknown }
-
 /** Where the answers go. */
 interface BatchWritten {
   /** Undefined: standard output. */
@@ -117,12 +112,12 @@ class Batch<A extends Answer> {
 
   async run(images: readonly BatchImage[]): Promise<void> {
     const { signal } = this.terminal
-    let next: Promise<Ready> | undefined = this.#read(images[0])
+    let next: Promise<ReadyPicture> | undefined = this.#read(images[0])
     try {
       for (const [i, image] of images.entries()) {
         this.#isaac ??= await this.work.load(this.line)
         this.progress.start()
-        const ready: Ready = await next!
+        const ready: ReadyPicture = await next!
         // While the model looks at this picture, the next one is decoded.
         next = i + 1 < images.length ? this.#read(images[i + 1]) : undefined
         if (signal.aborted) return
@@ -137,17 +132,13 @@ class Batch<A extends Answer> {
     }
   }
 
-  /** Never rejects: nobody may be waiting yet. */
-  #read({ image }: BatchImage): Promise<Ready> {
+  #read({ image }: BatchImage): Promise<ReadyPicture> {
     const { allowPrivateUrls } = this.flags
-    return readPictures([image], this.terminal.signal, { allowPrivateUrls }).then(
-      ([picture]) => ({ picture }),
-      (error: unknown) => ({ error }),
-    )
+    return readAheadOf(image, this.terminal.signal, { allowPrivateUrls })
   }
 
   /** The rest of the picture's line; undefined when it was interrupted. Throws what concerns all pictures. */
-  async #one(isaac: Isaac, image: BatchImage, ready: Ready): Promise<Record<string, unknown> | undefined> {
+  async #one(isaac: Isaac, image: BatchImage, ready: ReadyPicture): Promise<Record<string, unknown> | undefined> {
     let answer: A
     try {
       if ("error" in ready) throw ready.error

@@ -17,14 +17,13 @@ import {
   type Predictions,
   plainText,
   questionsAbout,
-  type RgbImage,
   readPredictions,
 } from "../internal"
 import { BatchFile, type BatchSettings } from "./batch-file"
 import { BatchProgress } from "./batch-progress"
 import type { EvalFlags } from "./eval"
 import { Interrupted } from "./failure"
-import { readPictures } from "./pictures"
+import { MOST_LOST, type ReadyPicture, readAheadOf } from "./picture-ahead"
 import { ProgressLine } from "./progress"
 import { samplingOf } from "./sampling-options"
 import { loadModel } from "./task-model"
@@ -43,11 +42,7 @@ export interface EvalWork {
 
 /** In the folder of --out. */
 const PREDICTIONS_FILE = "predictions.jsonl"
-/** So many times in a row the engine may be lost: a single picture is not worth all others. */
-const MOST_LOST = 3
 
-/** A picture that is ready to be asked about, or why it is not. */
-type Ready = { readonly picture: RgbImage } | { readonly error: unknown }
 type View = ReturnType<Isaac["view"]>
 
 export class EvalRun {
@@ -118,20 +113,16 @@ export class EvalRun {
     }
   }
 
-  /** Never rejects: nobody may be waiting yet. */
-  #read(image: DatasetImage): Promise<Ready> {
+  #read(image: DatasetImage): Promise<ReadyPicture> {
     const { pictureOf, terminal } = this.#work
-    return readPictures([pictureOf(image)], terminal.signal).then(
-      ([picture]) => ({ picture }),
-      (error: unknown) => ({ error }),
-    )
+    return readAheadOf(pictureOf(image), terminal.signal)
   }
 
   /** All answers about a picture, or why there are none; undefined when it was interrupted. */
   async #one(
     isaac: Isaac,
     image: DatasetImage,
-    ready: Ready,
+    ready: ReadyPicture,
   ): Promise<Prediction | { readonly error: { readonly code: string; readonly message: string } } | undefined> {
     const { dataset, options, terminal } = this.#work
     const start = performance.now()

@@ -1,7 +1,7 @@
 /** The model behind the tools: loaded when it is first needed, asked by one call at a time. */
 
 import type { EngineInfo, Isaac, LoadProgress } from "../index"
-import { IsaacError } from "../internal"
+import { checkAborted, orAborted } from "../internal"
 import type { EngineOptions } from "./engine-options"
 
 export interface McpModelOptions extends EngineOptions {
@@ -51,14 +51,14 @@ export class McpModel {
    * tries again.
    */
   async load(signal?: AbortSignal, watch?: Watcher): Promise<Isaac> {
-    if (signal?.aborted) throw cancelled(signal)
+    checkAborted(signal)
     if (watch) this.#watchers.add(watch)
     this.#loading ??= this.#start().catch((error) => {
       this.#loading = undefined
       throw error
     })
     try {
-      return await (signal ? orAborted(this.#loading, signal) : this.#loading)
+      return await orAborted(this.#loading, signal)
     } finally {
       if (watch) this.#watchers.delete(watch)
     }
@@ -120,23 +120,4 @@ export class McpModel {
 async function loadIsaac(...request: Parameters<LoadModel>): Promise<Isaac> {
   const { Isaac } = await import("../index")
   return Isaac.load(...request)
-}
-
-/** The promise, or an `aborted` error as soon as the signal fires. */
-async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) throw cancelled(signal)
-  let stop = () => {}
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(cancelled(signal))
-    signal.addEventListener("abort", stop, { once: true })
-  })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    signal.removeEventListener("abort", stop)
-  }
-}
-
-function cancelled(signal: AbortSignal): IsaacError {
-  return new IsaacError("aborted", "the call was cancelled", { cause: signal.reason })
 }

@@ -16,9 +16,28 @@ export function signalOf(flag: AbortFlag | undefined): AbortSignal | undefined {
 
 /** Throws aborted when the flag is set. */
 export function checkAborted(flag: AbortFlag | undefined): void {
-  if (flag?.aborted) {
-    throw new IsaacError("aborted", "the caller's signal was aborted", { cause: (flag as { reason?: unknown }).reason })
+  if (flag?.aborted) throw abortedBy(flag)
+}
+
+/** The promise; or `aborted` when the flag is set, as soon as its signal fires. What the promise waits for goes on. */
+export async function orAborted<T>(promise: Promise<T>, flag: AbortFlag | undefined): Promise<T> {
+  checkAborted(flag)
+  const signal = signalOf(flag)
+  if (signal === undefined) return promise
+  let stop = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(abortedBy(signal))
+    signal.addEventListener("abort", stop, { once: true })
+  })
+  try {
+    return await Promise.race([promise, aborted])
+  } finally {
+    signal.removeEventListener("abort", stop)
   }
+}
+
+function abortedBy(flag: AbortFlag): IsaacError {
+  return new IsaacError("aborted", "the caller's signal was aborted", { cause: (flag as { reason?: unknown }).reason })
 }
 
 /**

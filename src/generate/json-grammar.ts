@@ -10,7 +10,7 @@
  * maximum and their exclusive forms, nullable. Annotations and `format` are passed over; every other keyword is refused.
  */
 
-import { IsaacError } from "../errors"
+import { IsaacError, shown } from "../errors"
 import { decimals, integers } from "./json-number"
 import { Grammar, type Language, type Reference } from "./language"
 import { thinking } from "./thinking-language"
@@ -126,7 +126,7 @@ class SchemaReader {
     let reference = this.#definitions.get(pointer)
     if (reference === undefined) {
       if (this.#find(pointer) === undefined) {
-        throw new IsaacError("bad_input", `the schema has $ref ${shortly(pointer)} at ${from}, and nothing there`)
+        throw new IsaacError("bad_input", `the schema has $ref ${shown(pointer, 80)} at ${from}, and nothing there`)
       }
       reference = this.grammar.reference()
       this.#definitions.set(pointer, reference)
@@ -160,7 +160,7 @@ class SchemaReader {
     if (schema === true) return this.#anything()
     if (schema === false) throw new IsaacError("bad_input", `the schema at ${path} is false: no value fits it`)
     if (!isObject(schema)) {
-      throw new IsaacError("bad_input", `the schema at ${path} is ${shortly(schema)}; it must be an object`)
+      throw new IsaacError("bad_input", `the schema at ${path} is ${shown(schema, 80)}; it must be an object`)
     }
     const unknown = Object.keys(schema).find((keyword) => !KNOWN.has(keyword) && schema[keyword] !== undefined)
     if (unknown !== undefined) throw unsupported(unknown, path)
@@ -212,7 +212,7 @@ class SchemaReader {
     if (typeof pointer !== "string" || !(pointer === "#" || pointer.startsWith("#/"))) {
       throw new IsaacError(
         "bad_input",
-        `the schema at ${path} has $ref ${shortly(pointer)}; only places within the schema are supported, as #/$defs/name`,
+        `the schema at ${path} has $ref ${shown(pointer, 80)}; only places within the schema are supported, as #/$defs/name`,
       )
     }
     if (bare !== undefined) {
@@ -234,7 +234,7 @@ class SchemaReader {
       const open = new Set<string>()
       const enter = (name: string) => {
         if (open.has(name)) {
-          throw new IsaacError("bad_input", `the schema has a $ref that leads back to itself: ${shortly(name)}`)
+          throw new IsaacError("bad_input", `the schema has a $ref that leads back to itself: ${shown(name, 80)}`)
         }
         if (done.has(name)) return
         open.add(name)
@@ -381,7 +381,7 @@ class SchemaReader {
     }
     const missing = names.find((name) => !Object.hasOwn(properties, name))
     if (missing !== undefined && additionalProperties === false) {
-      throw new IsaacError("bad_input", `the schema at ${path} requires ${shortly(missing)} and does not allow it`)
+      throw new IsaacError("bad_input", `the schema at ${path} requires ${shown(missing, 80)} and does not allow it`)
     }
     const named = isObject(schema.properties) || names.length > 0
     const judged = additionalProperties !== undefined || (named && missing === undefined)
@@ -480,17 +480,11 @@ function checkIdle(schema: Record<string, unknown>, keyword: string, judged: boo
   if (!(value === undefined || value === true || (value === false && judged))) throw unsupported(keyword, path)
 }
 
-function shortly(value: unknown): string {
-  const text =
-    typeof value === "string" ? JSON.stringify(value) : typeof value === "object" ? "an object" : String(value)
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text
-}
-
 function typesOf(type: unknown, path: string): Type[] {
   const types: readonly unknown[] = Array.isArray(type) ? type : [type]
   const known = TYPES.filter((name) => types.includes(name))
   if (known.length === 0 || known.length < new Set(types).size) {
-    throw new IsaacError("bad_input", `the schema at ${path} has type ${shortly(type)}; it takes ${TYPES.join(", ")}`)
+    throw new IsaacError("bad_input", `the schema at ${path} has type ${shown(type, 80)}; it takes ${TYPES.join(", ")}`)
   }
   // A whole number is a number.
   return known.includes("number") ? known.filter((name) => name !== "integer") : known
@@ -536,7 +530,10 @@ function stringify(value: unknown): string | undefined {
 function count(value: unknown, name: string, most: number, path: string): number | undefined {
   if (value === undefined) return undefined
   if (typeof value !== "number" || !Number.isInteger(value) || value < 0) {
-    throw new IsaacError("bad_input", `the schema at ${path} has ${name} ${shortly(value)}; it must be a whole number`)
+    throw new IsaacError(
+      "bad_input",
+      `the schema at ${path} has ${name} ${shown(value, 80)}; it must be a whole number`,
+    )
   }
   if (value > most)
     throw new IsaacError("bad_input", `the schema at ${path} has ${name} ${value}; at most ${most} is taken`)
@@ -551,7 +548,7 @@ function atLeast(max: number, min: number, name: string, path: string): number {
 function limit(schema: Record<string, unknown>, name: string, path: string): number | undefined {
   const value = schema[name]
   if (value === undefined || (typeof value === "number" && !Number.isNaN(value))) return value
-  throw new IsaacError("bad_input", `the schema at ${path} has ${name} ${shortly(value)}; it must be a number`)
+  throw new IsaacError("bad_input", `the schema at ${path} has ${name} ${shown(value, 80)}; it must be a number`)
 }
 
 /** The next number with ten digits behind the point, up or down. */

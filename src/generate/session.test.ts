@@ -158,7 +158,7 @@ describe("step", () => {
 
   it("refuses a token more than the context", async () => {
     await session.prefill(prompt(text(...ids(400))))
-    expect(session.full).toBe(true)
+    expect(session.room).toBe(0)
     await expect(session.step(1)).rejects.toMatchObject({ code: "too_long" })
   })
 })

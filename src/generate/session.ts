@@ -67,11 +67,6 @@ export class Session implements PoolMember, AsyncDisposable {
     return Math.max(0, this.#pool.maxContext - this.length)
   }
 
-  /** Whether there is no room for one more token. */
-  get full(): boolean {
-    return this.room === 0
-  }
-
   /** Claim the session for one generation; call the result when it is over. Throws bad_input while another one runs. */
   claim(): () => void {
     this.#check()

@@ -6,7 +6,7 @@
  * 0 … 1000 and the second corner of a box right of and below the first. So parsing finds every tag, and no issues.
  */
 
-import { IsaacError } from "../errors"
+import { IsaacError, shown } from "../errors"
 import { CustomLanguage, Grammar, type Language } from "../generate/language"
 import { isLookalike, thinking } from "../generate/thinking-language"
 import { utf8Character } from "../generate/utf8-language"
@@ -41,15 +41,18 @@ export function checkGuided(option: unknown): Required<GuidedTags> | undefined {
   if (option === undefined || option === false) return undefined
   if (option === true) return { kinds: KINDS, classes: [], text: true }
   if (typeof option !== "object" || option === null || Array.isArray(option)) {
-    throw new IsaacError("bad_input", `guided is ${shortly(option)}; it must be true, false or {kinds, classes, text}`)
+    throw new IsaacError(
+      "bad_input",
+      `guided is ${shown(option, 80)}; it must be true, false or {kinds, classes, text}`,
+    )
   }
   const { kinds, classes, text = true, ...others } = option as Record<string, unknown>
   const [unknown] = Object.keys(others)
   if (unknown !== undefined) {
-    throw new IsaacError("bad_input", `guided has ${shortly(unknown)}; it takes kinds, classes and text`)
+    throw new IsaacError("bad_input", `guided has ${shown(unknown, 80)}; it takes kinds, classes and text`)
   }
   if (typeof text !== "boolean") {
-    throw new IsaacError("bad_input", `guided.text is ${shortly(text)}; it must be true or false`)
+    throw new IsaacError("bad_input", `guided.text is ${shown(text, 80)}; it must be true or false`)
   }
   return { kinds: checkKinds(kinds), classes: classes === undefined ? [] : checkClasses(classes), text }
 }
@@ -61,7 +64,7 @@ function checkKinds(kinds: unknown): readonly LeafType[] {
   }
   const other = kinds.find((kind) => !KINDS.includes(kind))
   if (other !== undefined || kinds.includes(undefined)) {
-    throw new IsaacError("bad_input", `guided.kinds has ${shortly(other)}; it takes ${KINDS.join(", ")}`)
+    throw new IsaacError("bad_input", `guided.kinds has ${shown(other, 80)}; it takes ${KINDS.join(", ")}`)
   }
   return KINDS.filter((kind) => kinds.includes(kind))
 }
@@ -75,7 +78,7 @@ function checkClasses(classes: unknown): readonly string[] {
   }
   for (const name of classes) {
     if (typeof name !== "string" || name.trim() === "") {
-      throw new IsaacError("bad_input", `guided.classes has ${shortly(name)}; names are strings with some text`)
+      throw new IsaacError("bad_input", `guided.classes has ${shown(name, 80)}; names are strings with some text`)
     }
     if (name.length > LONGEST_CLASS) {
       throw new IsaacError(
@@ -86,23 +89,17 @@ function checkClasses(classes: unknown): readonly string[] {
     if (/[\p{Cc}\p{Cs}\u2028\u2029]/u.test(name)) {
       throw new IsaacError(
         "bad_input",
-        `guided.classes has ${shortly(name)}: names must not hold line breaks, control characters or half characters`,
+        `guided.classes has ${shown(name, 80)}: names must not hold line breaks, control characters or half characters`,
       )
     }
     if (/^\s|\s$|[ \t]{2}/.test(name)) {
       throw new IsaacError(
         "bad_input",
-        `guided.classes has ${shortly(name)}: blanks at the ends and several in a row would not be read back; leave them out`,
+        `guided.classes has ${shown(name, 80)}: blanks at the ends and several in a row would not be read back; leave them out`,
       )
     }
   }
   return [...new Set<string>(classes)]
-}
-
-function shortly(value: unknown): string {
-  const text =
-    typeof value === "string" ? JSON.stringify(value) : String(typeof value === "object" ? typeof value : value)
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text
 }
 
 /** The language of guided answers. */
